@@ -1,0 +1,64 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+
+python := .venv/bin/python
+inner := {{cookiecutter.project_slug}}/requirements
+# The template's own tests need the package's name to be valid Python: linted once generated.
+code := hooks tests scripts '{{cookiecutter.project_slug}}/src' '{{cookiecutter.project_slug}}/ops'
+unexport PYTHONDONTWRITEBYTECODE
+unexport VIRTUAL_ENV
+
+uv := $(shell command -v uv || echo .uv/bin/uv)
+find_uv := $(if $(findstring .uv/bin,$(uv)),.uv/bin/uv)
+
+.PHONY: help demo test test-fast lint format lock clean
+
+help: ## this list
+	@echo "make TARGET:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r t h; do printf '  %-10s %s\n' "$$t" "$$h"; done
+
+demo: .venv/.ready ## generate the example, run its pipeline through the gates, serve it, predict
+	@$(python) scripts/demo.py
+
+test: .venv/.ready ## all tests, with whole pipelines and served models
+	$(python) -m pytest
+
+test-fast: .venv/.ready ## the tests that take seconds
+	$(python) -m pytest -m 'not slow'
+
+lint: .venv/.ready ## format, lint and types of hooks, tests and template
+	$(python) -m ruff format --check $(code)
+	$(python) -m ruff check --extend-ignore N999 $(code)
+	$(python) -m mypy
+
+format: .venv/.ready ## put all code into the one format
+	$(python) -m ruff check --quiet --fix-only $(code)
+	$(python) -m ruff format $(code)
+
+lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
+	cd '$(inner)' && for name in serve train checks; do \
+	  $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	    --custom-compile-command "make lock" --output-file $$name.txt $$name.in; done
+	cd requirements && ../.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command "make lock" --output-file dev.txt dev.in
+
+clean: ## remove what the other targets made
+	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache
+
+.venv/.ready: requirements/dev.txt | $(find_uv)
+	@echo ".venv: installing $$(grep -c '^[a-zA-Z0-9]' requirements/dev.txt) locked packages"
+	@$(uv) venv --quiet --clear --python 3.11 .venv
+	@$(uv) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
+	@touch $@
+
+# Where uv is not installed, the locked one is, for this folder only.
+.uv/bin/uv: requirements/dev.txt
+	@echo ".uv: installing uv"
+	@python3 -m venv --clear .uv
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > .uv/uv.txt
+	@.uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r .uv/uv.txt
+	@touch $@

@@ -1,0 +1,54 @@
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from baked import BakedProject
+from cookiecutter.main import cookiecutter
+
+TEMPLATE = Path(__file__).resolve().parents[1]
+
+Bake = Callable[..., BakedProject]
+
+
+@pytest.fixture(scope="session")
+def template_dir() -> Path:
+    return TEMPLATE
+
+
+@pytest.fixture
+def bake(tmp_path: Path) -> Bake:
+    """Generate a project with these answers; a refusal raises FailedHookException."""
+    return lambda **answers: _bake(Path(tempfile.mkdtemp(dir=tmp_path)), **answers)
+
+
+def _bake(folder: Path, **answers: str) -> BakedProject:
+    made = cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder), extra_context=answers)
+    return BakedProject(Path(made))
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The example as generated; to be read, not changed."""
+    return _bake(tmp_path_factory.mktemp("example"))
+
+
+@pytest.fixture(scope="session")
+def science(example: BakedProject) -> BakedProject:
+    """The example, whose package and machinery can be imported in this process."""
+    sys.path[:0] = [str(example.path / "src"), str(example.path)]
+    return example
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project that was set up, whose environments others borrow."""
+    project = _bake(tmp_path_factory.mktemp("environments"))
+    project.make(".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready")
+    return project
+
+
+@pytest.fixture(scope="session")
+def checks_python(environments: BakedProject) -> Path:
+    return environments.path / ".venv-checks" / "bin" / "python"

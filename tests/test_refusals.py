@@ -1,0 +1,401 @@
+"""Every bad answer is refused in one sentence, and its nearest good neighbour is taken."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cookiecutter.exceptions import FailedHookException
+
+# Written by pyarrow 25: three rows of when (timestamp), size (double), kind (string), late (bool).
+PARQUET = base64.b64decode("""
+UEFSMRUAFTwVPCwVBhUAFQYVBhwAAAACAAAABgEAICEQ1w0GAAAgIRDXDQYAACAhENcNBgAVABUsFSwsFQYVABUG
+FQYcAAAAAgAAAAMFAAAAAAAA+D8AAAAAAAAIQBUAFSoVKiwVBhUAFQYVBhwAAAACAAAABgEBAAAAYQEAAABiAQAA
+AGEVABUOFQ4sFQYVABUGFQYcAAAAAgAAAAYBBRUEGVw1ABgGc2NoZW1hFQgAFQQlAhgEd2hlbiUUTIwSHCwAAAAA
+ABUKJQIYBHNpemUAFQwlAhgEa2luZCUATBwAAAAVACUCGARsYXRlABYGGRwZTCYAHBUEGSUGABkYBHdoZW4VABYG
+FmIWYiYISRwVABUAFQIAPCkGGSYABgAAACYAHBUKGSUGABkYBHNpemUVABYGFlIWUiZqSRwVABUAFQIAPCkGGSYC
+BAAAACYAHBUMGSUGABkYBGtpbmQVABYGFlAWUCa8AUkcFQAVABUCADwWBhkGGSYABgAAACYAHBUAGSUGABkYBGxh
+dGUVABYGFjQWNCaMAkkcFQAVABUCADwpBhkmAAYAAAAWuAIWBiYIFrgCACggcGFycXVldC1jcHAtYXJyb3cgdmVy
+c2lvbiAyNS4wLjEZTBwAABwAABwAABwAAABIAQAAUEFSMQ==
+""")
+CSV = b"when,size,kind,late\n2024-01-01,1.5,a,true\n"
+ANSWERS = {
+    "project_name": "Late Trains",
+    "project_slug": "late-trains",
+    "package_name": "late_trains",
+    "description": "Says whether a train is late.",
+    "author_name": "Ada",
+    "data": "example",
+    "target": "late",
+    "time_column": "",
+    "id_column": "",
+}
+
+
+@pytest.fixture
+def hook(template_dir: Path) -> Any:
+    """The pre-generation hook as a module; it is plain Python before it is rendered, too."""
+    spec = importlib.util.spec_from_file_location(
+        "pre_gen_project", template_dir / "hooks" / "pre_gen_project.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def judge(hook: Any) -> Callable[..., str]:
+    """Return the sentence with which the hook refuses these answers, or nothing."""
+
+    def judge(**answers: str) -> str:
+        try:
+            hook.main(ANSWERS | answers)
+        except hook.AnswerError as refusal:
+            sentence = str(refusal)
+            assert sentence.endswith("."), sentence
+            assert len(sentence.splitlines()) == 1, sentence
+            assert ": " in sentence, "says what to do after a colon"
+            return sentence
+        return ""
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("red", "said", "green"),
+    [
+        ({"project_slug": "Late-trains"}, "project_slug 'Late-trains'", {"project_slug": "late"}),
+        ({"project_slug": "-late"}, "project_slug", {"project_slug": "l-ate"}),
+        ({"project_slug": "late-"}, "project_slug", {"project_slug": "9-late"}),
+        ({"project_slug": "late_trains"}, "hyphens", {"project_slug": "late-9"}),
+        ({"project_slug": "../late"}, "project_slug", {"project_slug": "late"}),
+        ({"project_slug": "late\n"}, "U+000A", {"project_slug": "late"}),
+        ({"project_slug": "züge"}, "a-z", {"project_slug": "zuge"}),
+        ({"project_slug": "a" * 64}, "64 characters", {"project_slug": "a" * 63}),
+        ({"project_slug": "-"}, "no letter or digit", {"project_slug": "a"}),
+        ({"package_name": "9_lives"}, "package_name '9_lives'", {"package_name": "lives_9"}),
+        ({"package_name": "late-trains"}, "underscores", {"package_name": "late_trains"}),
+        ({"package_name": "Late"}, "small letter", {"package_name": "late"}),
+        ({"package_name": "züge"}, "a-z", {"package_name": "zuge"}),
+        ({"package_name": ""}, "package_name", {"package_name": "a"}),
+        ({"package_name": "class"}, "class_model", {"package_name": "match"}),
+        ({"package_name": "json"}, "json_model", {"package_name": "json_model"}),
+        ({"package_name": "distutils"}, "hide", {"package_name": "distutil"}),
+        ({"package_name": "numpy"}, "hide", {"package_name": "numpy_model"}),
+        ({"package_name": "pandas"}, "hide", {"package_name": "panda"}),
+        ({"package_name": "sklearn"}, "hide", {"package_name": "sk"}),
+        ({"package_name": "dvc"}, "hide", {"package_name": "dvcs"}),
+        ({"package_name": "ops"}, "hide", {"package_name": "mlops"}),
+        ({"package_name": "tests"}, "hide", {"package_name": "tester"}),
+        ({"project_name": " "}, "project_name is empty", {"project_name": "9"}),
+        ({"author_name": ""}, "author_name is empty", {"author_name": "é"}),
+        ({"author_name": "A\x1b[31m"}, "U+001B", {"author_name": "A [31m"}),
+        ({"author_name": "A\nB"}, "one line", {"author_name": "A B"}),
+        ({"description": "a\u2028b"}, "U+2028", {"description": ""}),
+        ({"description": "a\x85b"}, "U+0085", {"description": "a…b"}),
+        ({"description": "a\ud800b"}, "U+D800", {"description": "a😀b"}),
+        ({"project_name": "a\tb"}, "U+0009", {"project_name": "a b"}),
+        ({"data": "a\0b"}, "U+0000", {}),
+        ({"data": " "}, "data is empty", {}),
+        ({"target": ""}, "target is empty", {"target": "arr_delay"}),
+        ({"target": "Late"}, "did you mean target=late", {"target": "late"}),
+        ({"target": " late"}, "did you mean target=late", {"target": "late"}),
+        ({"target": "price"}, "and 10 more", {"target": "distance"}),
+        ({"time_column": "timehour"}, "time_column=time_hour", {"time_column": "time_hour"}),
+        ({"time_column": "late"}, "both 'late'", {"time_column": "year"}),
+        ({"id_column": "flights"}, "id_column=flight", {"id_column": "flight"}),
+        ({"id_column": "late"}, "id_column and target", {"id_column": "tailnum"}),
+        (
+            {"id_column": "hour", "time_column": "hour"},
+            "id_column and time_column",
+            {"id_column": "hour", "time_column": "minute"},
+        ),
+    ],
+)
+def test_answer(
+    judge: Callable[..., str], red: dict[str, str], said: str, green: dict[str, str]
+) -> None:
+    assert said in judge(**red)
+    assert judge(**green) == ""
+
+
+@pytest.mark.parametrize(
+    ("red", "said", "green"),
+    [
+        (b"", "is empty", CSV),
+        (b"\n" + CSV, "starts with a blank line", CSV),
+        (b"when,late\n", "no rows", b"when,late\n,\n"),
+        (b"when,late\n\n  \n", "no rows", b"when,late\n\n1,0\n"),
+        (b"when,late", "no rows", b"when,late\n1,0"),
+        (b"late\n1\n", "only one column ('late')", b"a,late\n1,0\n"),
+        (b"a:late\n1:0\n", "only one column", b"a;late\n1;0\n"),
+        (b"a late\n1 0\n", "only one column", b"a\tlate\n1\t0\n"),
+        (b"a/late\n1/0\n", "only one column", b"a|late\n1|0\n"),
+        (b"a,late,late\n1,0,1\n", "more than one column 'late'", b"a,late,later\n1,0,1\n"),
+        (b"a,late, late \n1,0,1\n", "more than one column 'late'", b"a, late \n1,0\n"),
+        (b",unnamed_0,late\n1,1,1\n", "more than one column 'unnamed_0'", b",late\n1,1\n"),
+        (b'"a\nb",late\n1,0\n', "column 1", b'"a, b",late\n1,0\n'),
+        (b'a,late,"b\n1,0,1\n2,0,1\n', "quote", b'a,late,"b"\n1,0,1\n'),
+        (b"a\x1b,late\n1,0\n", "control character", b"a,late\n\x1b,0\n"),
+        (b"__row_id,late\n1,0\n", "keeps for itself", b"row_id,late\n1,0\n"),
+        (b"a,lates\n1,0\n", "did you mean target=lates", b"a,late\r\n1,0\r\n"),
+        (b"1.5,2.5\n1,0\n", "'1.5', '2.5'", b"a,late\r1,0\r"),
+        ("é,late\n1,0\n".encode("latin-1"), "iconv -f WINDOWS-1252", "é,late\n1,0\n".encode()),
+        (b"a,late\n1,0\n2,\xe9\n", "line 3 (byte 13)", "a,late\n1,0\n2,é\n".encode()),
+        (b"a,late\n1,\xc3", "not UTF-8", b"a,late\n1,\xc3\xa9"),
+        ("a,late\n1,0\n".encode("utf-16"), "iconv -f UTF-16", b"\xef\xbb\xbfa,late\n1,0\n"),
+        ("a,late\n1,0\n".encode("utf-16-le"), "NUL byte", b'\xef\xbb\xbf"late",a\n1,0\n'),
+        (b"a,late\n1,\0\n", "NUL byte in line 2", b"a,late\n1,0\n"),
+        (b"PK\x03\x04....xl/workbook.xml", "an Excel workbook", b"PK,late\n1,0\n"),
+        (b"PK\x03\x04....data.csv", "unzip", CSV),
+        (b"\x1f\x8b\x08\x00", "gunzip", CSV),
+        (b"BZh91AY", "bunzip2", b"BZ,late\n1,0\n"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", "old Excel workbook", CSV),
+        (b"\x80\x04\x95\x10\x00\x00\x00", "never loaded", CSV),
+        (b"cos\nsystem\n(S'id'\ntR.", "never loaded", b"cos,late\nsystem,1\n"),
+        (b'{"a": 1}', "JSON", b'"{a}",late\n1,0\n'),
+        (b' [\n {"a": 1}]', "JSON", b"[a],[b],late\n1,2,0\n"),
+        (b"<!DOCTYPE html>", "web page", b"<a>,late\n1,0\n"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull", b"version,late\n1,0\n"),
+        (PARQUET, "rename it to end in .parquet", CSV),
+    ],
+)
+def test_csv(
+    judge: Callable[..., str], tmp_path: Path, red: bytes, said: str, green: bytes
+) -> None:
+    data = tmp_path / "data.csv"
+    data.write_bytes(red)
+    assert said in judge(data=str(data))
+    data.write_bytes(green)
+    assert judge(data=str(data)) == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        (b"a,b;c\n1,2;3\n", ["a", "b;c"]),
+        (b"a;b,c;d\n1;2,3;4\n", ["a", "b,c", "d"]),
+        (b'"a ""q""",\xc2\xa0b\xc2\xa0\n1,2\n', ['a "q"', "b"]),
+        (b",a, ,b\n1,2,3,4\n", ["unnamed_0", "a", "unnamed_2", "b"]),
+        (b"a,b\n" + b"x" * 300_000 + b",1\n", ["a", "b"]),
+        ("日本,😀\n1,2\n".encode(), ["日本", "😀"]),
+    ],
+)
+def test_column_names(hook: Any, tmp_path: Path, content: bytes, columns: list[str]) -> None:
+    data = tmp_path / "data.txt"
+    data.write_bytes(content)
+    assert hook.columns_of(str(data)) == columns
+
+
+def test_every_byte_up_to_the_limit_is_verified(
+    hook: Any, judge: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk may end inside a letter, a bad byte may stand last, and behind the limit is free."""
+    monkeypatch.setattr(hook, "CHUNK", 7)
+    data = tmp_path / "data.csv"
+    good = "a,late\n" + "éß😀,0\n" * 40
+    data.write_text(good, encoding="utf-8")
+    assert judge(data=str(data)) == ""
+    data.write_bytes(good.encode() + b"\xff,1\n")
+    assert f"line 42 (byte {len(good.encode())})" in judge(data=str(data))
+    monkeypatch.setattr(hook, "MAX_VERIFIED", 140)
+    assert judge(data=str(data)) == ""
+
+
+def number(value: int) -> bytes:
+    """Return ``value`` as Thrift writes a signed number in its compact protocol."""
+    return size(value << 1)
+
+
+def size(value: int) -> bytes:
+    """Return ``value`` as Thrift writes an unsigned number in its compact protocol."""
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def parquet(*names: str, rows: int = 1, children: int = 0, repetition: int = 0) -> bytes:
+    """Return a Parquet file without pages; ``children`` and ``repetition`` are of the last name."""
+    elements = [b"\x48\x06schema\x15" + number(len(names)) + b"\x00"]
+    for position, name in enumerate(names):
+        last = position == len(names) - 1
+        text = name.encode("utf-8", "surrogateescape")
+        element = b"\x15\x04\x25" + number(repetition if last else 0)
+        element += b"\x18" + size(len(text)) + text
+        elements.append(
+            element + (b"\x15" + number(children) if last and children else b"") + b"\0"
+        )
+    header = (
+        bytes([len(elements) << 4 | 12]) if len(elements) < 15 else b"\xfc" + size(len(elements))
+    )
+    footer = (
+        b"\x15\x04\x19" + header + b"".join(elements) + b"\x16" + number(rows) + b"\x19\x0c\x00"
+    )
+    return b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+@pytest.mark.parametrize(
+    ("red", "said", "green"),
+    [
+        (parquet("a", "late", rows=0), "no rows", parquet("a", "late", rows=1)),
+        (parquet("a", "late", children=2), "column 'late'", parquet("a", "late")),
+        (parquet("a", "late", repetition=2), "nested", parquet("a", "late", repetition=1)),
+        (parquet("late"), "only one column", parquet("a", "late")),
+        (parquet("a", "late", "late"), "more than one", parquet("a", "late", "later")),
+        (parquet("a\n", "la\nte"), "line break", parquet("a\n", " late")),
+        (parquet("a", "\udcff", "late"), "damaged", parquet("a", "é", "late")),
+        (parquet("", "lat"), "target=lat", parquet("", "late")),
+        (parquet(*map(str, range(99))), "89 more", parquet("late", *map(str, range(3000)))),
+        (PARQUET[:-1], "truncated", PARQUET),
+        (PARQUET[:200], "truncated", PARQUET),
+        (b"PAR1", "truncated", PARQUET),
+        (PARQUET[:-8] + b"\xff\xff\xff\xff" + b"PAR1", "truncated", PARQUET),
+        (PARQUET[:-8] + b"\x02\x00\x00\x00" + b"PAR1", "damaged", PARQUET),
+        (b"PARE" + PARQUET[4:], "encrypted", PARQUET),
+        (CSV, "no Parquet file", PARQUET),
+        (b"", "is empty", PARQUET),
+        (b"\x80\x04\x95", "never loaded", PARQUET),
+    ],
+)
+@pytest.mark.parametrize("ending", [".parquet", ".PQ"])
+def test_parquet(
+    judge: Callable[..., str], tmp_path: Path, red: bytes, said: str, green: bytes, ending: str
+) -> None:
+    data = tmp_path / f"data{ending}"
+    data.write_bytes(red)
+    assert said in judge(data=str(data))
+    data.write_bytes(green)
+    assert judge(data=str(data)) == ""
+
+
+def test_real_parquet(hook: Any, bake: Callable[..., Any], tmp_path: Path) -> None:
+    data = tmp_path / "data.parquet"
+    data.write_bytes(PARQUET)
+    assert hook.columns_of(str(data)) == ["when", "size", "kind", "late"]
+    project = bake(data=str(data), target="late", time_column="when")
+    assert (project.path / "data/source.parquet").read_bytes() == PARQUET
+    assert f"size: {len(PARQUET)}" in project.read("data/source.parquet.dvc")
+
+
+def spoiled(good: bytes, dice: random.Random) -> bytes:
+    """Return ``good`` cut, changed in a few bytes, or replaced by noise."""
+    match dice.randrange(4):
+        case 0:
+            return good[: dice.randrange(len(good))]
+        case 1:
+            return dice.randbytes(dice.randrange(64))
+        case 2 if good.startswith(b"PAR1"):
+            noise = dice.randbytes(dice.randrange(200))
+            return b"PAR1" + noise + len(noise).to_bytes(4, "little") + b"PAR1"
+    changed = bytearray(good)
+    for _ in range(dice.randint(1, 8)):
+        changed[dice.randrange(len(changed))] = dice.randrange(256)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(("name", "good"), [("x.parquet", PARQUET), ("x.csv", CSV * 5)])
+def test_garbage_ends_in_a_sentence(
+    judge: Callable[..., str], tmp_path: Path, name: str, good: bytes
+) -> None:
+    """Any other exception than a refusal fails this test; both outcomes do occur."""
+    dice = random.Random(20261121)
+    data = tmp_path / name
+    outcomes = set()
+    for _ in range(1500):
+        data.write_bytes(spoiled(good, dice))
+        outcomes.add(judge(data=str(data)) == "")
+    assert outcomes == {True, False}
+
+
+def test_what_is_no_file(judge: Callable[..., str], tmp_path: Path) -> None:
+    assert "was not found" in judge(data=str(tmp_path / "absent.csv"))
+    assert "is a folder" in judge(data=str(tmp_path))
+    os.mkfifo(tmp_path / "pipe.csv")
+    assert "no regular file" in judge(data=str(tmp_path / "pipe.csv"))
+    (tmp_path / "link.csv").symlink_to("nowhere.csv")
+    assert "was not found" in judge(data=str(tmp_path / "link.csv"))
+    (tmp_path / "nowhere.csv").write_bytes(CSV)
+    assert judge(data=str(tmp_path / "link.csv")) == ""
+
+
+def test_unreadable_file(
+    hook: Any, judge: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the refusal of the system is played."""
+    data = tmp_path / "data.csv"
+    data.write_bytes(CSV)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    assert judge(data=str(data)) == ""
+    monkeypatch.setattr(hook, "open", refuse, raising=False)
+    assert "cannot be read (Permission denied)" in judge(data=str(data))
+
+
+def test_relative_path(
+    judge: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the person stands and the folder around the project both count, but not two files."""
+    here, out = tmp_path / "here", tmp_path / "out"
+    (out / "late-trains").mkdir(parents=True)
+    here.mkdir()
+    monkeypatch.chdir(out / "late-trains")
+    monkeypatch.setenv("PWD", str(here))
+    assert "was not found" in judge(data="data.csv")
+    (out / "data.csv").write_bytes(CSV)
+    assert judge(data="data.csv") == ""
+    (here / "data.csv").write_bytes(CSV)
+    assert "give an absolute path" in judge(data="data.csv")
+    assert judge(data=str(here / "data.csv")) == ""
+    (out / "data.csv").unlink()
+    assert judge(data="data.csv") == ""
+    (out / "data.csv").symlink_to(here / "data.csv")
+    assert judge(data="data.csv") == ""
+    monkeypatch.setenv("HOME", str(here))
+    assert judge(data="~/data.csv") == ""
+    monkeypatch.delenv("PWD")
+    assert judge(data="data.csv") == ""
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ({"project_name": "***"}, "no letter or digit"),
+        ({"project_name": "9 lives"}, "package_name '9_lives'"),
+        ({"data": "absent.csv", "target": "late"}, "was not found"),
+        ({"target": "'''\"; exit 0 #"}, "target"),
+    ],
+)
+def test_refusal_leaves_nothing_behind(
+    template_dir: Path, tmp_path: Path, answers: dict[str, str], said: str
+) -> None:
+    command = [sys.executable, "-m", "cookiecutter", str(template_dir), "--no-input"]
+    done = subprocess.run(
+        [*command, "-o", str(tmp_path), *(f"{name}={text}" for name, text in answers.items())],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    sentences = [line for line in done.stderr.splitlines() if line.startswith("gatehouse: ")]
+    assert done.returncode != 0
+    assert len(sentences) == 1
+    assert said in sentences[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_is_an_exception_for_callers(bake: Callable[..., Any]) -> None:
+    with pytest.raises(FailedHookException):
+        bake(target="price")

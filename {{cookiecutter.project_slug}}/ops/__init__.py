@@ -1,0 +1,1 @@
+"""The machinery: checks, gates, report, release, deploy and monitor."""

@@ -1,0 +1,1 @@
+"""Deepchecks on files, in an environment of its own: `python -m ops.checks data|model`."""

@@ -1,0 +1,210 @@
+"""What the checks read: `schema.yaml`, `gates.yaml` and Parquet files in bounded memory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+BATCH_ROWS = 65_536
+ROW_ID = "__row_id"
+
+
+class BrokenInput(Exception):
+    """A file that cannot be checked; the text says what is wrong, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What `schema.yaml` says about the columns; `classes` as text, empty for regression."""
+
+    task: str
+    target: str
+    classes: list[str]
+    features: list[str]
+    time: str | None
+    id: str | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file: facts about all `rows`, and `sample`, at most as many rows as asked for.
+
+    `row_hash` is of features and target, `feature_hash` of the features alone; `positions`
+    are the row numbers of the sample, ascending.
+    """
+
+    path: Path
+    rows: int
+    row_hash: npt.NDArray[np.uint64]
+    feature_hash: npt.NDArray[np.uint64]
+    missing: dict[str, int]
+    positions: npt.NDArray[np.int64]
+    sample: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one run looks at; the data stage has a dataset in `train` and no more.
+
+    `predictions` holds, for the sampled rows of "train" and "test", truth, prediction and p_*.
+    """
+
+    schema: Schema
+    train: Table
+    test: Table | None
+    predictions: dict[str, pd.DataFrame]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `BrokenInput`."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BrokenInput(f"{path} does not exist: restore it from git.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BrokenInput(f"{path} cannot be read as YAML ({type(error).__name__}).") from None
+    if not isinstance(content, dict):
+        raise BrokenInput(f"{path} holds no settings: it must be a YAML mapping.")
+    return content
+
+
+def text(value: object) -> str:
+    """A class as text, as the predictions files write it."""
+    return str(value).lower() if isinstance(value, bool | np.bool_) else str(value)
+
+
+def read_schema(path: Path) -> Schema:
+    """The columns to check. Raises `BrokenInput` if the schema names none."""
+    content = read_yaml(path)
+    columns, target = content.get("columns"), content.get("target")
+    if not columns or not isinstance(columns, dict) or target not in columns:
+        raise BrokenInput(f"{path} must list its columns, the target among them.")
+    classes = [text(value) for value in content.get("classes") or []]
+    task = content.get("task", "auto")
+    if task == "auto":
+        task = {0: "regression", 2: "binary"}.get(len(classes), "multiclass")
+    if task not in ("binary", "multiclass", "regression"):
+        raise BrokenInput(f"{path}: task is not auto, binary, multiclass or regression.")
+    if task != "regression" and len(classes) < 2:
+        raise BrokenInput(f"{path}: a {task} task needs at least two classes.")
+    features = [
+        name
+        for name, column in columns.items()
+        if name != target and isinstance(column, dict) and column.get("role") == "feature"
+    ]
+    if not features:
+        raise BrokenInput(f"{path} has no column with `role: feature`: there is nothing to check.")
+    classes = [] if task == "regression" else classes
+    time, key = content.get("time_column"), content.get("id_column")
+    return Schema(task, target, classes, features, time, key)
+
+
+def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:
+    """Read a dataset once, batch by batch, and keep a random sample of `rows` rows.
+
+    Raises `BrokenInput` if the file or one of its columns is missing, or it has no rows.
+    """
+    columns = [*schema.features, schema.target]
+    extra = [name for name in (schema.time, schema.id) if name and name not in columns]
+    file = _open(path, [*columns, *extra])
+    total = file.metadata.num_rows
+    positions = np.arange(total)
+    if total > rows:
+        positions = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
+    hashes, features, parts = [], [], []
+    missing = pd.Series(0, index=columns)
+    start = 0
+    for frame in _frames(file, [*columns, *extra]):
+        stop = start + len(frame)
+        inner = positions[np.searchsorted(positions, start) : np.searchsorted(positions, stop)]
+        parts.append(frame.iloc[inner - start])
+        missing += frame[columns].isna().sum()
+        features.append(pd.util.hash_pandas_object(frame[schema.features], index=False).to_numpy())
+        label = pd.util.hash_pandas_object(frame[schema.target], index=False).to_numpy()
+        hashes.append(pd.util.hash_array(features[-1] ^ label * np.uint64(1_000_003)))
+        start = stop
+    return Table(
+        path,
+        total,
+        np.concatenate(hashes),
+        np.concatenate(features),
+        {name: int(count) for name, count in missing.items()},
+        positions,
+        pd.concat(parts, ignore_index=True),
+    )
+
+
+def read_rows(path: Path, columns: list[str], positions: npt.NDArray[np.int64]) -> pd.DataFrame:
+    """Some columns of the rows at `positions` (ascending). Raises `BrokenInput`."""
+    parts, start = [], 0
+    for frame in _frames(_open(path, columns), columns):
+        stop = start + len(frame)
+        inner = positions[np.searchsorted(positions, start) : np.searchsorted(positions, stop)]
+        parts.append(frame.iloc[inner - start])
+        start = stop
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_column(path: Path, name: str) -> pa.ChunkedArray:
+    """One whole column, its type made plain. Raises `BrokenInput`."""
+    column = _open(path, [name]).read(columns=[name]).column(name)
+    return column.cast(_plain(column.type), safe=False)
+
+
+def unseen_share(train: Path, test: Path, name: str) -> float:
+    """Share of all test rows whose value of column `name` is nowhere in train."""
+    known = pc.drop_null(pc.unique(read_column(train, name)))
+    values = read_column(test, name)
+    unseen = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=known)))
+    return float(pc.sum(unseen).as_py() or 0) / len(values)
+
+
+def moments(values: pd.Series) -> pd.Series:
+    """Dates, times or numbers as floating point days (numbers as they are); NaN where unknown."""
+    if pd.api.types.is_numeric_dtype(values):
+        return values.astype("float64")
+    stamps = pd.to_datetime(values, utc=True, errors="coerce")
+    return (stamps - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)
+
+
+def _open(path: Path, columns: list[str]) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except FileNotFoundError:
+        raise BrokenInput(f"{path} does not exist: run `dvc repro`, or `dvc pull`.") from None
+    except (OSError, pa.ArrowException):
+        raise BrokenInput(f"{path} is no readable Parquet file: make it again.") from None
+    absent = [name for name in columns if name not in file.schema_arrow.names]
+    if absent:
+        names = ", ".join(repr(name) for name in absent[:5])
+        raise BrokenInput(f"{path} lacks {len(absent)} expected column(s), such as {names}.")
+    if file.metadata.num_rows == 0:
+        raise BrokenInput(f"{path} has no rows: make it again from data that has some.")
+    return file
+
+
+def _frames(file: pq.ParquetFile, columns: list[str]) -> Any:
+    kinds = {name: _plain(file.schema_arrow.field(name).type) for name in columns}
+    # Nullable types: a batch with a missing value must hash its other values as the rest does.
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+        table = pa.table({name: batch.column(name).cast(kinds[name], safe=False) for name in kinds})
+        yield table.to_pandas(types_mapper=nullable.get)
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """One type for each kind of value, so that equal values of two files compare equal."""
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_integer(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    return pa.string() if pa.types.is_large_string(kind) else kind

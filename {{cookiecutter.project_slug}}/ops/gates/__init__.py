@@ -1,0 +1,1 @@
+"""The gates: data before training, the blessing after it."""

@@ -1,0 +1,77 @@
+"""Verb ``gate``: the verdict over what lies in this work tree, for people and for CI."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_json
+from . import blessing, data
+
+
+def show(*, as_json: bool) -> int:
+    """Print the verdict; exit 1 when a gate is closed or the verdict is not about these files."""
+    verdict = collect()
+    if as_json:
+        print(json.dumps(verdict, indent=2, ensure_ascii=False))
+    else:
+        for line in lines(verdict):
+            print(line)
+    return GOOD if verdict["open"] else CLOSED
+
+
+def collect() -> dict[str, Any]:
+    """Both gates and the reasons why one is closed."""
+    if not data.REPORT.exists() and not blessing.BLESSING.exists():
+        raise Stop("nothing has been judged yet: run `make pipeline`")
+    data_gate = read_json(data.REPORT)
+    verdict: dict[str, Any] = {"open": False, "data_gate": data_gate, "blessing": None}
+    verdict["reasons"] = [f"data gate: {reason}" for reason in data_gate["reasons"]]
+    if data_gate["open"] is not True:
+        return verdict
+    verdict["blessing"] = judged = read_json(blessing.BLESSING)
+    verdict["reasons"] = list(judged["reasons"])
+    if judged["model_digest"] != blessing.model_digest():
+        verdict["reasons"].append("the model in model/ is not the one that was judged")
+    if stale := stale_stages():
+        verdict["reasons"].append(
+            f"{', '.join(stale)} changed since the verdict: run `make pipeline`"
+        )
+    verdict["open"] = judged["blessed"] is True and not verdict["reasons"]
+    return verdict
+
+
+def stale_stages() -> list[str]:
+    """Stages whose files are not those of ``dvc.lock``; a verdict over them would be an old one."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Stop(f"`dvc status` failed ({last}): run `make setup`", INFRASTRUCTURE)
+    return sorted(json.loads(done.stdout))
+
+
+def lines(verdict: dict[str, Any]) -> list[str]:
+    """The verdict in words: the answer first, then the rules, then why not."""
+    if verdict["open"]:
+        text = [paint("OPEN", "green") + ": the candidate is blessed"]
+    else:
+        text = [paint("CLOSED", "red") + f": {len(verdict['reasons'])} reason(s)"]
+    gate = verdict["data_gate"]
+    text.append(f"  data gate  {_mark(gate['open'])}  {gate['rows']:,} rows")
+    for rule in (verdict["blessing"] or {}).get("rules", []):
+        bounds = ", ".join(f"{side} {rule[side]:.4g}" for side in ("min", "max") if side in rule)
+        value = "missing" if rule["value"] is None else f"{rule['value']:.4g}"
+        text.append(f"  {rule['metric']:<10} {_mark(rule['passed'])}  {value} ({bounds})")
+    warned = [f for f in gate["findings"] if f["status"] == "warn"]
+    if warned:
+        text.append(f"  {len(warned)} warning(s) on the data: see {data.REPORT}")
+    return text + [f"  - {reason}" for reason in verdict["reasons"]]
+
+
+def _mark(good: bool) -> str:
+    return paint("open  ", "green") if good else paint("closed", "red")

@@ -1,0 +1,1 @@
+"""The science of this project: ingest, split, features, model, evaluate, predict, serve."""

@@ -1,0 +1,95 @@
+"""From raw columns to what the model eats: the same code in training, evaluation and service."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from .params import Features
+from .schema import Column
+
+MISSING = "(missing)"
+
+
+def build_features(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
+    """Turn raw feature columns into numbers (float64) and text (object, NaN where missing).
+
+    ``raw`` holds at least ``columns``; other columns are ignored. A date gives month, weekday
+    and hour; one that is not the time column also gives days since 1970.
+    """
+    parts: dict[str, object] = {}
+    for name, column in columns.items():
+        values = raw[name]
+        if column.type == "datetime":
+            parts |= _calendar(name, values, trend=column.role != "time")
+        elif column.type == "boolean":
+            parts[name] = values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
+        elif column.type == "string":
+            text = values.to_numpy(dtype=object)
+            text = np.where(pd.isna(text), np.nan, text)
+            # pandas would make its own string type of it, which scikit-learn knows less well.
+            parts[name] = pd.Series(text, raw.index, dtype=object)
+        else:
+            parts[name] = pd.to_numeric(values).to_numpy(dtype="float64", na_value=np.nan)
+    return pd.DataFrame(parts, index=raw.index)
+
+
+def _calendar(name: str, values: pd.Series, *, trend: bool) -> dict[str, object]:
+    when = pd.to_datetime(values).dt
+    parts: dict[str, object] = {
+        f"{name} (month)": when.month.to_numpy(dtype="float64"),
+        f"{name} (weekday)": when.day_of_week.to_numpy(dtype="float64"),
+        f"{name} (hour)": when.hour.to_numpy(dtype="float64"),
+    }
+    if trend:
+        days = (pd.to_datetime(values) - pd.Timestamp(0)) / pd.Timedelta(days=1)
+        parts[f"{name} (days)"] = days.to_numpy(dtype="float64")
+    return parts
+
+
+def preprocessor(features: pd.DataFrame, options: Features) -> ColumnTransformer:
+    """The unfitted preprocessing of ``features`` by role, as ``params.yaml`` says."""
+    text = [name for name in features if features[name].dtype == object]
+    numbers = [name for name in features if features[name].dtype != object]
+    branches: list[tuple[str, object, list[str]]] = []
+    if numbers:
+        branches.append(("numeric", _numeric(options), numbers))
+    if text:
+        branches.append(("categorical", _categorical(options), text))
+    return ColumnTransformer(branches, sparse_threshold=0.0)
+
+
+def _numeric(options: Features) -> Pipeline | str:
+    steps: list[tuple[str, object]] = []
+    if options.impute_numeric == "zero":
+        steps.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0)))
+    elif options.impute_numeric != "none":
+        # A column that is all missing stays, so that the width does not depend on the data.
+        imputer = SimpleImputer(strategy=options.impute_numeric, keep_empty_features=True)
+        steps.append(("impute", imputer))
+    if options.scale == "standard":
+        steps.append(("scale", StandardScaler()))
+    return Pipeline(steps) if steps else "passthrough"
+
+
+def _categorical(options: Features) -> Pipeline:
+    if options.impute_categorical == "missing":
+        imputer = SimpleImputer(strategy="constant", fill_value=MISSING)
+    else:
+        imputer = SimpleImputer(strategy="most_frequent", keep_empty_features=True)
+    if options.encode == "onehot":
+        unknown = "infrequent_if_exist" if options.max_categories else "ignore"
+        encoder = OneHotEncoder(
+            handle_unknown=unknown, max_categories=options.max_categories, sparse_output=False
+        )
+    else:
+        encoder = OrdinalEncoder(
+            handle_unknown="use_encoded_value",
+            unknown_value=-1,
+            max_categories=options.max_categories,
+        )
+    return Pipeline([("impute", imputer), ("encode", encoder)])

@@ -1,0 +1,59 @@
+"""Stage ingest: the raw source becomes a typed Parquet dataset.
+
+Yours to extend: whatever joins or cleans the raw table belongs into ``prepare``.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .params import DerivedTarget, load_params
+from .schema import load_schema
+from .stage import InputError, run_stage, say, whole_file
+from .table import read_table
+
+DATASET = Path("data/dataset.parquet")
+
+
+def prepare(table: pa.Table) -> pa.Table:
+    """Your own cleaning; gets and returns the whole table. Nothing is changed by default."""
+    return table
+
+
+def derive_target(table: pa.Table, rule: DerivedTarget) -> pa.Table:
+    """Add the yes/no target of ``rule``; it is missing where the number is missing."""
+    if rule.source not in table.column_names:
+        raise InputError(
+            f"the source has no column {rule.source!r}, from which {rule.name!r} is made: "
+            "correct ingest.derive_target in params.yaml"
+        )
+    return table.append_column(rule.name, pc.greater(table[rule.source], rule.above))
+
+
+def ingest() -> str:
+    """Read the source, derive the target, drop rows without one, write the dataset."""
+    options = load_params().ingest
+    schema = load_schema(filled=False)
+    say(f"ingest: reading {options.source}")
+    table = prepare(read_table(options.source, options, schema.columns))
+    if options.derive_target:
+        table = derive_target(table, options.derive_target)
+    if schema.target not in table.column_names:
+        raise InputError(
+            f"{options.source} has no column {schema.target!r}, the target: "
+            "correct target in schema.yaml"
+        )
+    labelled = table.filter(pc.is_valid(table[schema.target]))
+    if labelled.num_rows == 0:
+        raise InputError(f"{options.source} has no row with a {schema.target!r}: add labelled rows")
+    with whole_file(DATASET) as draft:
+        pq.write_table(labelled, draft, compression="zstd")
+    dropped = table.num_rows - labelled.num_rows
+    note = f", {dropped:,} without a target left out" if dropped else ""
+    return f"{labelled.num_rows:,} rows x {labelled.num_columns} columns in {DATASET}{note}"
+
+
+if __name__ == "__main__":
+    run_stage("ingest", ingest)

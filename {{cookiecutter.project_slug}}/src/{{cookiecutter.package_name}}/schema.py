@@ -1,0 +1,89 @@
+"""``schema.yaml``: what the data must look like."""
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .stage import InputError
+
+PATH = Path("schema.yaml")
+
+Task = Literal["binary", "multiclass", "regression"]
+ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
+Role = Literal["feature", "target", "id", "time", "ignore"]
+Label = bool | int | str
+T = TypeVar("T", bound=BaseModel)
+
+
+class Column(BaseModel):
+    """One column: its type, what it is for, and which values are allowed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: ColumnType
+    role: Role = "feature"
+    nullable: bool = True
+    min: int | float | None = None
+    max: int | float | None = None
+    categories: list[str] | None = None
+    unique: bool = False
+    format: str | None = Field(None, description="strptime format of dates that are not ISO 8601")
+    note: str | None = None
+
+
+class Schema(BaseModel):
+    """The whole file. ``columns`` is empty until ``python -m ops schema init`` has filled it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["auto"] | Task
+    target: str
+    time_column: str | None = None
+    id_column: str | None = None
+    ignore: list[str] = Field(default_factory=list, description="columns that are no features")
+    identity: Literal["id", "content", "occurrence"] | None = None
+    classes: list[Label] = Field(default_factory=list)
+    columns: dict[str, Column] = Field(default_factory=dict)
+
+    @property
+    def features(self) -> dict[str, Column]:
+        """The columns a prediction is made from; the time column gives calendar features."""
+        return {n: c for n, c in self.columns.items() if c.role in ("feature", "time")}
+
+    @property
+    def labels(self) -> list[str]:
+        """The classes as text, in order; empty for regression."""
+        return [label_text(c) for c in self.classes]
+
+
+def label_text(label: Label) -> str:
+    """A class as text, the same in predictions, reports and answers."""
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def load_schema(path: Path = PATH, *, filled: bool = True) -> Schema:
+    """Read ``schema.yaml``; with ``filled``, refuse one whose columns were never inferred."""
+    schema = read_yaml(path, Schema)
+    if filled and (not schema.columns or schema.task == "auto"):
+        raise InputError(
+            f"{path} describes no columns yet: run `make schema`, review it, commit it"
+        )
+    return schema
+
+
+def read_yaml(path: Path, model: type[T]) -> T:
+    """Read a YAML file into ``model``; every fault becomes one sentence that names the field."""
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there: restore it with `git checkout {path}`") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        raise InputError(f"{where} is not valid YAML: correct it") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise InputError(f"{path}: {field}: {first['msg']}; correct this entry") from None

@@ -1,0 +1,102 @@
+"""Stage split: which rows train the model and which judge it.
+
+A row never changes sides when data grows, so a model is never judged on rows it was trained on:
+by time, everything after a moment that only moves forward is held out; else the hash of the
+row's identity decides.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from .ingest import DATASET
+from .params import Split, load_params
+from .schema import Schema, load_schema
+from .stage import InputError, run_stage, whole_file
+
+TRAIN = Path("data/train.parquet")
+TEST = Path("data/test.parquet")
+ROW_ID = "__row_id"
+
+
+def content_hash(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of each row of ``columns``; numbers hash by value, whatever their type."""
+    total = np.zeros(table.num_rows, dtype=np.uint64)
+    for name in columns:
+        values = table[name]
+        if pa.types.is_timestamp(values.type):
+            values = values.cast(pa.int64())
+        if not pa.types.is_string(values.type):
+            # An integer column that gets its first missing value becomes floating point.
+            values = values.cast(pa.float64())
+        part = pd.util.hash_array(
+            values.to_pandas().to_numpy(dtype=object if pa.types.is_string(values.type) else None)
+        )
+        total = total * np.uint64(1_000_003) + part
+    return pd.util.hash_array(total)
+
+
+def row_ids(
+    table: pa.Table, schema: Schema
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
+    """The hash that chooses the side, and a row id that is unique even among equal rows."""
+    by = [schema.id_column] if schema.id_column else sorted(schema.columns)
+    identity = content_hash(table, [name for name in by if name in table.column_names])
+    occurrence = pd.Series(identity).groupby(identity, sort=False).cumcount().to_numpy()
+    unique = pd.util.hash_array(identity ^ pd.util.hash_array(occurrence.astype(np.uint64)))
+    side = unique if schema.identity == "occurrence" else identity
+    return side, unique.view(np.int64)
+
+
+def held_out(
+    table: pa.Table, schema: Schema, side: npt.NDArray[np.uint64], options: Split
+) -> npt.NDArray[np.bool_]:
+    """True for each row that judges."""
+    if schema.time_column:
+        times = table[schema.time_column]
+        if pa.types.is_timestamp(times.type):
+            times = times.cast(pa.int64())
+        at = times.cast(pa.float64()).to_numpy()
+        known = at[np.isfinite(at)]
+        if known.size == 0:
+            raise InputError(
+                f"column {schema.time_column!r} has no time in it: name another time_column "
+                "in schema.yaml, or none"
+            )
+        # A row without a time trains: it cannot be said to lie after the others.
+        cut = np.quantile(known, 1 - options.test_fraction, method="lower")
+        return np.asarray(at > cut if (known > cut).any() else at >= cut)
+    mixed = pd.util.hash_array(side ^ np.uint64(options.seed))
+    return np.asarray(mixed < np.uint64(options.test_fraction * 2**64))
+
+
+def split() -> str:
+    """Write the rows of both sides with their row ids."""
+    schema, options = load_schema(), load_params().split
+    table = pq.read_table(DATASET)
+    side, ids = row_ids(table, schema)
+    test = held_out(table, schema, side, options)
+    if test.all() or not test.any():
+        raise InputError(
+            f"{table.num_rows} rows in {DATASET} leave one side of the split empty: add rows, or "
+            "set identity: occurrence in schema.yaml"
+        )
+    table = table.append_column(ROW_ID, pa.array(ids))
+    for path, mask in ((TRAIN, ~test), (TEST, test)):
+        with whole_file(path) as draft:
+            pq.write_table(table.filter(pa.array(mask)), draft, compression="zstd")
+    if schema.time_column:
+        first = pc.min(table.filter(pa.array(test))[schema.time_column]).as_py()
+        how = f"by time, from {first} on"
+    else:
+        how = f"by the hash of the {schema.id_column or 'row'}"
+    return f"{(~test).sum():,} rows to train, {test.sum():,} to judge ({how})"
+
+
+if __name__ == "__main__":
+    run_stage("split", split)

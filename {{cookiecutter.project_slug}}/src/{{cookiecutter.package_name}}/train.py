@@ -1,0 +1,118 @@
+"""Stage train: fit the model on the training rows."""
+
+import importlib
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow.parquet as pq
+from sklearn.pipeline import Pipeline
+
+from . import model as store
+from .features import build_features, preprocessor
+from .params import Estimator, Params, load_params
+from .schema import Schema, label_text, load_schema
+from .search import best_params
+from .split import TRAIN
+from .stage import InputError, run_stage, say
+
+
+def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
+    """Target values as class positions (int64), or as float64 for regression."""
+    if schema.task == "regression":
+        return pd.to_numeric(values).to_numpy(dtype=np.float64)
+    if pd.api.types.is_float_dtype(values):
+        values = values.astype("int64")
+    labels = values.map(label_text)
+    codes = pd.Categorical(labels, categories=schema.labels).codes.astype(np.int64)
+    if (codes < 0).any():
+        raise InputError(
+            f"{(codes < 0).sum()} rows have a {schema.target!r} that is not among classes in "
+            "schema.yaml: add the class there or correct the rows"
+        )
+    return np.asarray(codes)
+
+
+def make_estimator(choice: Estimator, seed: int) -> Any:
+    """Build the class named in ``params.yaml``, seeded where it takes a seed."""
+    module, _, name = choice.path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+        defaults = cls().get_params()
+        extra = {"random_state": seed} if "random_state" in defaults else {}
+        return cls(**(extra | choice.params))
+    except (ImportError, AttributeError, ValueError):
+        raise InputError(
+            f"params.yaml names the model {choice.path!r}, which cannot be imported as an "
+            "estimator: correct its class, or add its package to requirements/train.in"
+        ) from None
+    except TypeError as error:
+        raise InputError(
+            f"params.yaml: {choice.path} does not take these params ({error}): correct them"
+        ) from None
+
+
+def train() -> str:
+    """Fit on ``data/train.parquet`` and write ``model/``."""
+    schema, params = load_schema(), load_params()
+    columns = schema.features
+    if not columns:
+        raise InputError("schema.yaml has no column with role feature: give at least one")
+    names = [*columns, schema.target]
+    frame = pq.read_table(TRAIN, columns=list(dict.fromkeys(names))).to_pandas()
+    if schema.time_column:
+        frame = frame.sort_values(schema.time_column, kind="stable")
+    target = encode_target(frame[schema.target], schema)
+    if schema.task != "regression" and np.unique(target).size < 2:
+        raise InputError(
+            f"all {len(target)} training rows have the same {schema.target!r}: "
+            "there is nothing to learn; add rows of another class"
+        )
+    features = build_features(frame, columns)
+    pipeline, choice, best = _fit(features, target, schema, params)
+    facts = {
+        "estimator": choice.path,
+        "params": choice.params | best,
+        "rows": len(frame),
+        "packages": {name: version(name) for name in ("scikit-learn", "skops", "numpy", "pandas")},
+    }
+    store.save(store.Model(pipeline, schema.task, schema.target, schema.classes, columns, facts))
+    name = choice.path.rpartition(".")[2]
+    return f"{name} on {len(frame):,} rows x {features.shape[1]} features in {store.DIRECTORY}/"
+
+
+def _fit(
+    features: pd.DataFrame, target: npt.NDArray[Any], schema: Schema, params: Params
+) -> tuple[Any, Estimator, dict[str, Any]]:
+    choice = params.model.regressor if schema.task == "regression" else params.model.classifier
+    pipeline = Pipeline(
+        [
+            ("features", preprocessor(features, params.features)),
+            ("model", make_estimator(choice, params.seed)),
+        ]
+    )
+    try:
+        best: dict[str, Any] = {}
+        if params.search.space:
+            best = best_params(pipeline, features, target, schema, params.search, params.seed)
+            pipeline.set_params(**{f"model__{name}": value for name, value in best.items()})
+        say(f"train: fitting {choice.path} on {len(features):,} rows")
+        pipeline.fit(features, target)
+    except (ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{choice.path} cannot be fitted ({reason}): correct model, features or search in "
+            "params.yaml"
+        ) from None
+    if schema.task != "regression" and not hasattr(pipeline, "predict_proba"):
+        raise InputError(
+            f"{choice.path} gives no probabilities: choose a classifier with predict_proba, or "
+            "wrap it in sklearn.calibration.CalibratedClassifierCV"
+        )
+    return pipeline, choice, best
+
+
+if __name__ == "__main__":
+    run_stage("train", train)
