@@ -234,22 +234,17 @@ def read_csv(file: BinaryIO, path: str) -> tuple[list[str], bool]:
     import io
 
     text = verified_text(file, path).removeprefix("\ufeff")
-    csv.field_size_limit(max(len(text), 1))
+    csv.field_size_limit(max(len(text), 1))  # with NUL refused, no error is left to be raised
     lines = io.StringIO(text, newline="")
     header: list[str] = []
     has_rows = False
-    try:
-        for delimiter in ",;\t|":
-            lines.seek(0)
-            records = csv.reader(lines, delimiter=delimiter)
-            names = next(records, [])
-            if len(names) > len(header):
-                header = names
-                has_rows = any(len(row) > 1 or "".join(row).strip() for row in records)
-    except csv.Error as error:
-        raise AnswerError(
-            f"data file {path} is no CSV file ({error}): write it again as CSV in UTF-8."
-        ) from error
+    for delimiter in ",;\t|":
+        lines.seek(0)
+        records = csv.reader(lines, delimiter=delimiter)
+        names = next(records, [])
+        if len(names) > len(header):
+            header = names
+            has_rows = any(len(row) > 1 or "".join(row).strip() for row in records)
     if not header:
         raise AnswerError(
             f"data file {path} starts with a blank line: let it start with the column names."

@@ -260,6 +260,7 @@ def parquet(*names: str, rows: int = 1, children: int = 0, repetition: int = 0) 
         (parquet(*map(str, range(99))), "89 more", parquet("late", *map(str, range(3000)))),
         (PARQUET[:-1], "truncated", PARQUET),
         (PARQUET[:200], "truncated", PARQUET),
+        (PARQUET[:-1] + b"2", "truncated", PARQUET),
         (b"PAR1", "truncated", PARQUET),
         (PARQUET[:-8] + b"\xff\xff\xff\xff" + b"PAR1", "truncated", PARQUET),
         (PARQUET[:-8] + b"\x02\x00\x00\x00" + b"PAR1", "damaged", PARQUET),
@@ -317,6 +318,22 @@ def test_garbage_ends_in_a_sentence(
         data.write_bytes(spoiled(good, dice))
         outcomes.add(judge(data=str(data)) == "")
     assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("footer", "said"),
+    [
+        (b"\x1c" * 100_000, "nested too deeply"),
+        (b"\x19\xf7" + b"\xff" * 8 + b"\x7f", "ends too early"),
+        (b"\x19\xf5" + b"\xff" * 11, "longer than 10 bytes"),
+        (b"\x1e", "no Thrift type"),
+        (b"\x15\x04\x26\x02\x16\x02", "no schema"),
+    ],
+)
+def test_malicious_footer_ends_soon(hook: Any, footer: bytes, said: str) -> None:
+    """Neither the stack nor the memory is exhausted by what a footer claims."""
+    with pytest.raises((IndexError, ValueError), match=said):
+        hook.parse_footer(footer, "data.parquet")
 
 
 def test_what_is_no_file(judge: Callable[..., str], tmp_path: Path) -> None:

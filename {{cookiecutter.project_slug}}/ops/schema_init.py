@@ -1,5 +1,6 @@
 """Verb ``schema init``: describe every column of the dataset once; from then on people own it."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
 from .console import GOOD, Stop, read_yaml, say, write_text
 
@@ -197,22 +200,40 @@ def _identity(table: pa.Table) -> str:
 
 def _write(schema: dict[str, Any]) -> None:
     """Replace the values of ``schema.yaml`` and keep its comments."""
-    import io
-
-    yaml = YAML()
-    yaml.width = 10_000
-    document = yaml.load(SCHEMA.read_text(encoding="utf-8"))
-    for key in ("task", "identity", "classes"):
+    dumper = YAML()
+    dumper.width = 10_000
+    dumper.preserve_quotes = True
+    document = dumper.load(SCHEMA.read_text(encoding="utf-8"))
+    for key in ("task", "identity"):
         document[key] = schema.get(key)
-    classes = CommentedSeq(schema.get("classes") or [])
-    classes.fa.set_flow_style()
-    document["classes"] = classes
-    columns = CommentedMap()
-    for name, column in schema["columns"].items():
-        entry = CommentedMap(column)
-        entry.fa.set_flow_style()
-        columns[name] = entry
-    document["columns"] = columns
+    document["classes"] = _flow(schema.get("classes") or [])
+    columns = {_quoted(name): _flow(column) for name, column in schema["columns"].items()}
+    document["columns"] = CommentedMap(columns)
     buffer = io.StringIO()
-    yaml.dump(document, buffer)
+    dumper.dump(document, buffer)
     write_text(SCHEMA, buffer.getvalue())
+
+
+def _flow(value: Any) -> Any:
+    """Mappings and lists on one line, text quoted where a YAML reader would take it for more."""
+    if isinstance(value, dict):
+        value = CommentedMap({key: _flow(inner) for key, inner in value.items()})
+        value.fa.set_flow_style()
+    elif isinstance(value, list):
+        value = CommentedSeq([_flow(inner) for inner in value])
+        value.fa.set_flow_style()
+    return _quoted(value)
+
+
+def _quoted(value: Any) -> Any:
+    # `no` is text to YAML 1.2, which writes it bare, and false to YAML 1.1, which most readers are.
+    if isinstance(value, str) and _read_by_11(value) != value:
+        return SingleQuotedScalarString(value)
+    return value
+
+
+def _read_by_11(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None

@@ -158,7 +158,8 @@ def _message(rule: Rule, measured: Measured, worst: float, limit: float, good: b
     if list(measured) == [()]:
         return f"{what}: {worst:.3g}{bound}"
     ranked = sorted(measured.items(), key=lambda item: -item[1])
-    bad = [item for item in ranked if item[1] >= limit and item[1] > 0]
+    positive = [item for item in ranked if item[1] > 0]
+    bad = [item for item in positive if item[1] >= limit] or positive
     if good or not bad:
         return f"{what}: at most {worst:.3g}{bound}"
     named, shown = [], 0

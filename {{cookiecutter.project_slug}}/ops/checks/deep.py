@@ -18,7 +18,12 @@ from .settings import Rule
 LABEL = "target"
 # Deepchecks looks rows up by index, and those of train and test must differ.
 FIRST_TEST_ROW = 10**9
-NOT_APPLICABLE = ("DeepchecksNotSupportedError", "DeepchecksProcessError", "NotEnoughSamplesError")
+NOT_APPLICABLE = (
+    "DatasetValidationError",
+    "DeepchecksNotSupportedError",
+    "DeepchecksProcessError",
+    "NotEnoughSamplesError",
+)
 # Ranges over some thirty columns: sqrt(ln(2 * 30 / 0.05) / 2), the band of a two-sample KS test.
 CHANCE = 1.9
 
@@ -70,7 +75,7 @@ class Deepchecks:
         limit = rule.limit
         if spec.noise:
             sizes = [min(len(frame), rule.rows or len(frame)) for frame in self.frames.values()]
-            limit += CHANCE * sqrt(sum(1 / size for size in sizes))
+            limit += spec.noise * CHANCE * sqrt(sum(1 / size for size in sizes))
         options = {"n_samples": rule.rows or 10**7, "random_state": self.seed, **spec.options}
         if spec.scorers:
             regression = self.inputs.schema.task == "regression"
@@ -87,7 +92,7 @@ class Deepchecks:
             context.finalize_check_result(result, check, kind)
         except Exception as error:
             if type(error).__name__ in NOT_APPLICABLE:
-                raise NotApplicable("Deepchecks finds too little to compute it") from None
+                raise NotApplicable("too few rows or columns of the kind it needs") from None
             raise
         self.results.append(result)
         measured = {

@@ -100,7 +100,10 @@ def _frame(table: pa.Table, columns: dict[str, Any]) -> pd.DataFrame:
         if columns.get(name, {}).get("type") == "number" and pa.types.is_integer(values.type):
             values = values.cast(pa.float64())
         fields.append(values)
-    return pa.table(fields, names=table.column_names).to_pandas(types_mapper=pd.ArrowDtype)
+    frame: pd.DataFrame = pa.table(fields, names=table.column_names).to_pandas(
+        types_mapper=pd.ArrowDtype
+    )
+    return frame
 
 
 def _failures(checked: pandera.DataFrameSchema, frame: pd.DataFrame) -> dict[tuple[str, str], int]:

@@ -1,6 +1,7 @@
 """From raw columns to what the model eats: the same code in training, evaluation and service."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,9 +54,9 @@ def _calendar(name: str, values: pd.Series, *, trend: bool) -> dict[str, object]
 
 def preprocessor(features: pd.DataFrame, options: Features) -> ColumnTransformer:
     """The unfitted preprocessing of ``features`` by role, as ``params.yaml`` says."""
-    text = [name for name in features if features[name].dtype == object]
-    numbers = [name for name in features if features[name].dtype != object]
-    branches: list[tuple[str, object, list[str]]] = []
+    text = [str(name) for name in features if features[name].dtype == object]
+    numbers = [str(name) for name in features if features[name].dtype != object]
+    branches: list[tuple[str, Any, list[str]]] = []
     if numbers:
         branches.append(("numeric", _numeric(options), numbers))
     if text:

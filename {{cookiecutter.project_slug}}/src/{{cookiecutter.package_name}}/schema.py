@@ -48,6 +48,13 @@ class Schema(BaseModel):
     columns: dict[str, Column] = Field(default_factory=dict)
 
     @property
+    def decided_task(self) -> Task:
+        """The task; only a schema that was never filled has none."""
+        if self.task == "auto":
+            raise InputError(f"{PATH} has no task yet: run `make schema`")
+        return self.task
+
+    @property
     def features(self) -> dict[str, Column]:
         """The columns a prediction is made from; the time column gives calendar features."""
         return {n: c for n, c in self.columns.items() if c.role in ("feature", "time")}

@@ -36,7 +36,8 @@ def row_model(schema: Schema) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for position, (name, column) in enumerate(schema.features.items()):
         # Python names are made up: the real ones may hold spaces or be keywords.
-        kind, default = _TYPES[column.type], ...
+        kind: Any = _TYPES[column.type]
+        default: Any = ...
         if column.nullable:
             kind, default = kind | None, None
         about = Field(default, alias=name, description=_describe(column))
@@ -49,16 +50,17 @@ def answer_model(schema: Schema) -> type[BaseModel]:
     digest = (str, Field(description="digest of the model that answered"))
     if schema.task == "regression":
         return create_model("Prediction", prediction=(float, ...), model_digest=digest)
+    label: Any = Literal[tuple(schema.classes)]
     return create_model(
         "Prediction",
-        prediction=(Literal[tuple(schema.classes)], Field(description="the most probable class")),
+        prediction=(label, Field(description="the most probable class")),
         probabilities=(dict[str, float], Field(description="probability of each class")),
         model_digest=digest,
     )
 
 
 def _describe(column: Column) -> str:
-    parts = [column.type]
+    parts: list[str] = [column.type]
     if column.min is not None or column.max is not None:
         parts.append(f"seen from {column.min} to {column.max}")
     if column.categories:
@@ -117,12 +119,12 @@ class Service:
             for p in raw
         ]
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]
     def predict(self, row: Row, /) -> Prediction:
         """Predict one row; the body is the row itself."""
         return self._answer([row])[0]
 
-    @bentoml.api
+    @bentoml.api  # type: ignore[untyped-decorator]
     def predict_batch(self, rows: Rows) -> list[Prediction]:
         """Predict up to 1,000 rows at once; answers keep their order."""
         return self._answer(rows)

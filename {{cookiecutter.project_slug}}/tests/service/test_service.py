@@ -27,8 +27,9 @@ def address(built: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [BENTOML, "serve", "src.{{ cookiecutter.package_name }}.service:Service"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "true"}
-    with subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], env=environment) as server:
+    with subprocess.Popen(command, env=environment) as server:
         try:
             wait(f"http://127.0.0.1:{port}/readyz", server)
             yield f"http://127.0.0.1:{port}"
