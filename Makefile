@@ -8,6 +8,7 @@ inner := {{cookiecutter.project_slug}}/requirements
 # The template's own tests need the package's name to be valid Python: linted once generated.
 code := hooks tests scripts '{{cookiecutter.project_slug}}/src' '{{cookiecutter.project_slug}}/ops'
 unexport PYTHONDONTWRITEBYTECODE
+export RUFF_CACHE_DIR := $(CURDIR)/.ruff_cache
 unexport VIRTUAL_ENV
 
 uv := $(shell command -v uv || echo .uv/bin/uv)

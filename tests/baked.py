@@ -63,6 +63,10 @@ class BakedProject:
         assert code is None or done.returncode == code, said
         return done
 
+    def activated(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command as after ``source .venv/bin/activate``."""
+        return self.run("env", f"PATH={self.path}/.venv/bin:{os.environ['PATH']}", *command)
+
     def make(self, *targets: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """``make TARGETS``; make itself ends with 2 whatever a command ended with."""
         return self.run("make", *targets, code=code)

@@ -11,6 +11,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -195,6 +196,23 @@ def test_many_chunks_are_copied_and_hashed(template_dir: Path, tmp_path: Path) -
     assert {path.name for path in tmp_path.iterdir()} == {"from", "to"}
 
 
+def test_commit_waits_for_the_data(
+    template_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git is prepared while the data is copied, however long that takes."""
+    hook = load_post_hook(template_dir)
+
+    def copy_slowly(*_: str) -> tuple[str, int]:
+        time.sleep(0.5)
+        return "0" * 32, 1
+
+    monkeypatch.setattr(hook, "copy_data", copy_slowly)
+    monkeypatch.chdir(tmp_path)
+    answers = {"data": "a.csv", "__source": "data/source.csv"}
+    hook.main(answers | {"project_name": "Late", "author_name": "Ada"})
+    assert git(tmp_path, "ls-files") == "data/source.csv.dvc"
+
+
 def test_example_has_a_pointer_and_no_data(bake: Callable[..., Any]) -> None:
     project = bake()
     assert "md5: aec9c406a2ecf5717b2efb8605510b0f\n  size: 31053850\n" in project.read(
@@ -324,7 +342,8 @@ def test_nobody_reads_the_output(
     """As in ``cookiecutter ... | head -0``: the project must not be removed for that."""
     reader, writer = os.pipe()
     os.close(reader)
-    done = generate({"stdout": writer})
+    buffered = {name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = generate({"stdout": writer, "env": buffered})
     os.close(writer)
     assert done.returncode == 0
     assert git(tmp_path / "out/flight-delays", "status", "--porcelain") == ""

@@ -1,13 +1,74 @@
-"""Verb ``checks``: start the checks runner in its own environment, where only files cross."""
+"""Verb ``checks``: the schema here, Deepchecks in its own environment, where only files cross.
+
+Findings go to ``reports/``; the gate after them judges. A broken schema is said at once, without
+Deepchecks, which could only stumble over it.
+"""
 
 import os
 import subprocess
 import time
 from pathlib import Path
 
-from .console import INFRASTRUCTURE, Stop, say
+from .console import GOOD, INFRASTRUCTURE, Stop, read_json, read_yaml, say, write_json
+from .findings import Finding, closing
 
 ENVIRONMENT = Path(".venv-checks")
+DATASET = Path("data/dataset.parquet")
+
+
+def run_checks(what: str) -> int:
+    """Check the dataset or the candidate."""
+    report = Path("reports") / f"{what}.json"
+    report.unlink(missing_ok=True)
+    if what == "model":
+        return deepchecks(what, report)
+    rows, findings = check_schema()
+    if closing(findings):
+        message = "Deepchecks did not run, since the schema is broken"
+        findings.append(Finding("deepchecks", "skipped", message, "Mend the schema first."))
+        write_json(report, _report(rows, findings))
+        say(f"checks: {len(closing(findings))} breaks of the schema")
+        return GOOD
+    code = deepchecks(what, report)
+    if code == GOOD:
+        found = read_json(report)
+        found["findings"] = [f.as_json() for f in findings] + found["findings"]
+        write_json(report, found)
+    return code
+
+
+def check_schema() -> tuple[int, list[Finding]]:
+    """The number of rows, and the dataset held against ``schema.yaml``: broken or moved."""
+    import pyarrow.parquet as pq
+
+    from .gates.schema import broken, moved
+
+    schema = read_yaml(Path("schema.yaml"))
+    if not schema.get("columns"):
+        raise Stop("schema.yaml describes no columns: run `make schema`, review it, commit it")
+    table = pq.read_table(DATASET)
+    findings = broken(table, schema)
+    if not closing(findings):
+        count = len(schema["columns"])
+        findings = [
+            Finding("schema", "pass", f"all {count} columns are as schema.yaml says"),
+            *moved(table, schema),
+        ]
+    return table.num_rows, findings
+
+
+def deepchecks(what: str, report: Path) -> int:
+    """Run ``ops/checks`` and return its exit code; no report is never good news."""
+    say(f"checks: starting Deepchecks on the {what}")
+    start = time.perf_counter()
+    # The other environments' settings must not leak into this one.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    command = [checks_python(), "-m", "ops.checks", what]
+    code = subprocess.run(command, env=environment, check=False).returncode
+    if code == GOOD and not report.exists():
+        raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)
+    say(f"checks: {what} done in {time.perf_counter() - start:.1f} s")
+    return code
 
 
 def checks_python() -> Path:
@@ -18,19 +79,5 @@ def checks_python() -> Path:
     raise Stop(f"the checks environment {ENVIRONMENT} is missing: run `make setup`", INFRASTRUCTURE)
 
 
-def run_checks(what: str) -> int:
-    """Check the dataset or the candidate; findings go to ``reports/``, the gate judges them."""
-    python = checks_python()
-    report = Path("reports") / f"{what}.json"
-    report.unlink(missing_ok=True)
-    say(f"checks: starting Deepchecks on the {what}")
-    start = time.perf_counter()
-    # The other environments' settings must not leak into this one.
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    code = subprocess.run(
-        [python, "-m", "ops.checks", what], env=environment, check=False
-    ).returncode
-    if code == 0 and not report.exists():
-        raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)
-    say(f"checks: {what} done in {time.perf_counter() - start:.1f} s")
-    return code
+def _report(rows: int, findings: list[Finding]) -> dict[str, object]:
+    return {"stage": "data", "rows": rows, "findings": [f.as_json() for f in findings]}

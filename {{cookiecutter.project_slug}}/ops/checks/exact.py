@@ -1,16 +1,16 @@
-"""Checks that look at every row, by hashing or counting; each gives {columns: measurement}.
+"""Checks that look at every row, by hashing or counting; `checks.yaml` says what each measures.
 
-The key is a tuple of column names, empty for a measurement of the whole table.
+The key of a measurement is a tuple of column names, empty for the table as a whole.
 """
 
+from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.compute as pc
 
-from .files import ROW_ID, Inputs, Table, moments, read_column, text, unseen_share
+from .files import ROW_ID, Inputs, Table, is_text, moments, read_column, text
 
 Measured = dict[tuple[str, ...], float]
 
@@ -19,98 +19,93 @@ class NotApplicable(Exception):
     """The check has nothing to look at in this data; the text is the reason."""
 
 
-def target_unusable(inputs: Inputs) -> Measured:
-    """Share of rows whose target is missing or no class of the schema; 1 if it never varies."""
-    schema, table = inputs.schema, inputs.train
-    values = read_column(table.path, schema.target)
-    if schema.task == "regression":
-        usable, distinct = table.rows - table.missing[schema.target], pc.count_distinct(values)
-        return {(): 1 - usable / table.rows if distinct.as_py() > 1 else 1.0}
-    counts = [
-        entry["counts"]
-        for entry in pc.value_counts(values).to_pylist()
-        if text(entry["values"]) in schema.classes
-    ]
-    return {(): 1 - sum(counts) / table.rows if len(counts) > 1 else 1.0}
+def target_unusable(inputs: Inputs, table: Table) -> Measured:
+    """Missing or no class of the schema; all rows count as unusable if the target never varies."""
+    values = read_column(table.path, inputs.schema.target)
+    if inputs.schema.task == "regression":
+        share = table.missing[inputs.schema.target] / table.rows
+        return {(): share if pc.count_distinct(values).as_py() > 1 else 1.0}
+    counts = {text(v["values"]): v["counts"] for v in pc.value_counts(values).to_pylist()}
+    known = [counts[name] for name in inputs.schema.classes if name in counts]
+    return {(): 1 - sum(known) / table.rows if len(known) > 1 else 1.0}
 
 
-def missing_values(inputs: Inputs) -> Measured:
-    """Share of missing values of each column."""
-    return {(name,): n / inputs.train.rows for name, n in inputs.train.missing.items()}
+def missing_values(_: Inputs, table: Table) -> Measured:
+    """By column, on all rows."""
+    return {(name,): count / table.rows for name, count in table.missing.items()}
 
 
-def duplicates(inputs: Inputs) -> Measured:
-    """Share of rows that equal an earlier row in features and target."""
-    return {(): _repeated(inputs.train)}
+def duplicates(_: Inputs, table: Table) -> Measured:
+    """Equal in features and target."""
+    return {(): 1 - len(pd.unique(table.row_hash)) / table.rows}
 
 
-def conflicting_labels(inputs: Inputs) -> Measured:
-    """Share of rows whose features also occur with another target."""
-    table = inputs.train
+def conflicting_labels(_: Inputs, table: Table) -> Measured:
+    """Rows whose features also occur with another target."""
     pairs = pd.DataFrame({"features": table.feature_hash, "row": table.row_hash}).drop_duplicates()
     twice = pairs.loc[pairs["features"].duplicated(), "features"]
     return {(): float(np.isin(table.feature_hash, twice).mean())}
 
 
-def row_id_overlap(inputs: Inputs) -> Measured:
-    """Number of row ids that are both in train and in test."""
-    train, test = _both(inputs)
-    ids = [read_column(table.path, ROW_ID).to_numpy() for table in (train, test)]
+def row_id_overlap(inputs: Inputs, train: Table) -> Measured:
+    """By the row ids that the split gave."""
+    ids = [read_column(table.path, ROW_ID).to_numpy() for table in (train, inputs.held_out)]
     return {(): float(len(np.intersect1d(*ids)))}
 
 
-def row_overlap(inputs: Inputs) -> Measured:
-    """Share of test rows also in train, beyond what repeats by nature.
+def row_overlap(inputs: Inputs, train: Table) -> Measured:
+    """Copies beyond what repeats by nature.
 
     Rows that recur in a table of few distinct values also recur across the split, as often as
     inside train; that share, with three standard errors for a small test, is taken off.
     """
-    train, test = _both(inputs)
+    test = inputs.held_out
     found = float(np.isin(test.row_hash, train.row_hash).mean())
     counts = pd.Series(train.row_hash).value_counts()
     twins = min(1.0, (float(counts[counts > 1].sum()) + 3) / train.rows)
     return {(): max(0.0, found - twins - 3 * sqrt(twins * (1 - twins) / test.rows))}
 
 
-def new_categories(inputs: Inputs) -> Measured:
-    """Share of test rows whose category is nowhere in train, for each text column."""
-    train, test = _both(inputs)
-    texts = [n for n in inputs.schema.features if not _numeric(train.sample[n].dtype)]
-    return {(name,): unseen_share(train.path, test.path, name) for name in texts}
-
-
-def new_classes(inputs: Inputs) -> Measured:
-    """Share of test rows whose target class is nowhere in train."""
-    train, test = _both(inputs)
-    return {(): unseen_share(train.path, test.path, inputs.schema.target)}
-
-
-def time_overlap(inputs: Inputs) -> Measured:
-    """Share of test rows that are older than the newest row of train."""
+def time_overlap(inputs: Inputs, train: Table) -> Measured:
+    """By the time column of the schema."""
     if not inputs.schema.time:
         raise NotApplicable("schema.yaml names no time_column")
-    train, test = (_times(table, inputs.schema.time) for table in _both(inputs))
-    if not len(train) or not len(test):
-        raise NotApplicable("the time column holds no time")
-    return {(): float((test < train.max()).mean())}
+    seen, later = (
+        moments(read_column(table.path, inputs.schema.time).to_pandas()).dropna()
+        for table in (train, inputs.held_out)
+    )
+    return {(): float((later < seen.max()).mean()) if len(later) and len(seen) else 0.0}
 
 
-def _times(table: Table, name: str) -> pd.Series:
-    values = read_column(table.path, name)
-    if pa.types.is_timestamp(values.type):
-        values = values.cast(pa.int64())
-    return moments(values.to_pandas()).dropna()
+def new_categories(inputs: Inputs, train: Table) -> Measured:
+    """By text or boolean column."""
+    names = [name for name in inputs.schema.features if is_text(train.sample[name])]
+    return {(name,): _unseen(inputs, train, name) for name in names}
 
 
-def _repeated(table: Table) -> float:
-    return 1 - len(pd.unique(table.row_hash)) / table.rows
+def new_classes(inputs: Inputs, train: Table) -> Measured:
+    """Of the target."""
+    return {(): _unseen(inputs, train, inputs.schema.target)}
 
 
-def _numeric(dtype: object) -> bool:
-    return pd.api.types.is_numeric_dtype(dtype) or pd.api.types.is_datetime64_any_dtype(dtype)
+def _unseen(inputs: Inputs, train: Table, name: str) -> float:
+    known = pc.drop_null(pc.unique(read_column(train.path, name)))
+    values = read_column(inputs.held_out.path, name)
+    unseen = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=known)))
+    return float(pc.sum(unseen).as_py() or 0) / len(values)
 
 
-def _both(inputs: Inputs) -> tuple[Table, Table]:
-    if inputs.test is None:
-        raise NotApplicable("there is no test file")
-    return inputs.train, inputs.test
+EXACT: dict[str, Callable[[Inputs, Table], Measured]] = {
+    check.__name__: check
+    for check in (
+        target_unusable,
+        missing_values,
+        duplicates,
+        conflicting_labels,
+        row_id_overlap,
+        row_overlap,
+        time_overlap,
+        new_categories,
+        new_classes,
+    )
+}

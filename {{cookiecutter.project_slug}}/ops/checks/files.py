@@ -1,5 +1,6 @@
 """What the checks read: `schema.yaml`, `gates.yaml` and Parquet files in bounded memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -51,15 +51,19 @@ class Table:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What one run looks at; the data stage has a dataset in `train` and no more.
+    """What one run looks at: the table "train" (all there is to the data stage) and "test".
 
-    `predictions` holds, for the sampled rows of "train" and "test", truth, prediction and p_*.
+    `predictions` holds, for the sampled rows of each, truth, prediction and p_0, p_1, ...
     """
 
     schema: Schema
-    train: Table
-    test: Table | None
+    tables: dict[str, Table]
     predictions: dict[str, pd.DataFrame]
+
+    @property
+    def held_out(self) -> Table:
+        """The rows that judge."""
+        return self.tables["test"]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def read_schema(path: Path) -> Schema:
     """The columns to check. Raises `BrokenInput` if the schema names none."""
     content = read_yaml(path)
     columns, target = content.get("columns"), content.get("target")
-    if not columns or not isinstance(columns, dict) or target not in columns:
+    if not isinstance(columns, dict) or not isinstance(target, str) or target not in columns:
         raise BrokenInput(f"{path} must list its columns, the target among them.")
     classes = [text(value) for value in content.get("classes") or []]
     task = content.get("task", "auto")
@@ -119,23 +123,19 @@ def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:
     if total > rows:
         positions = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
     hashes, features, parts = [], [], []
-    missing = pd.Series(0, index=columns)
-    start = 0
-    for frame in _frames(file, [*columns, *extra]):
-        stop = start + len(frame)
-        inner = positions[np.searchsorted(positions, start) : np.searchsorted(positions, stop)]
-        parts.append(frame.iloc[inner - start])
-        missing += frame[columns].isna().sum()
+    missing = np.zeros(len(columns), dtype=int)
+    for frame, inner in _batches(file, [*columns, *extra], positions):
+        parts.append(frame.iloc[inner])
+        missing += frame[columns].isna().sum().to_numpy()
         features.append(pd.util.hash_pandas_object(frame[schema.features], index=False).to_numpy())
         label = pd.util.hash_pandas_object(frame[schema.target], index=False).to_numpy()
-        hashes.append(pd.util.hash_array(features[-1] ^ label * np.uint64(1_000_003)))
-        start = stop
+        hashes.append(pd.util.hash_array(features[-1] ^ (label * np.uint64(1_000_003))))
     return Table(
         path,
         total,
         np.concatenate(hashes),
         np.concatenate(features),
-        {name: int(count) for name, count in missing.items()},
+        dict(zip(columns, missing.tolist(), strict=True)),
         positions,
         pd.concat(parts, ignore_index=True),
     )
@@ -143,13 +143,8 @@ def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:
 
 def read_rows(path: Path, columns: list[str], positions: npt.NDArray[np.int64]) -> pd.DataFrame:
     """Some columns of the rows at `positions` (ascending). Raises `BrokenInput`."""
-    parts, start = [], 0
-    for frame in _frames(_open(path, columns), columns):
-        stop = start + len(frame)
-        inner = positions[np.searchsorted(positions, start) : np.searchsorted(positions, stop)]
-        parts.append(frame.iloc[inner - start])
-        start = stop
-    return pd.concat(parts, ignore_index=True)
+    batches = _batches(_open(path, columns), columns, positions)
+    return pd.concat([frame.iloc[inner] for frame, inner in batches], ignore_index=True)
 
 
 def read_column(path: Path, name: str) -> pa.ChunkedArray:
@@ -158,16 +153,15 @@ def read_column(path: Path, name: str) -> pa.ChunkedArray:
     return column.cast(_plain(column.type), safe=False)
 
 
-def unseen_share(train: Path, test: Path, name: str) -> float:
-    """Share of all test rows whose value of column `name` is nowhere in train."""
-    known = pc.drop_null(pc.unique(read_column(train, name)))
-    values = read_column(test, name)
-    unseen = pc.and_(pc.is_valid(values), pc.invert(pc.is_in(values, value_set=known)))
-    return float(pc.sum(unseen).as_py() or 0) / len(values)
+def is_text(values: pd.Series) -> bool:
+    """True for what is compared and not measured: text and booleans."""
+    return pd.api.types.is_bool_dtype(values) or not (
+        pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values)
+    )
 
 
 def moments(values: pd.Series) -> pd.Series:
-    """Dates, times or numbers as floating point days (numbers as they are); NaN where unknown."""
+    """Dates and times as floating point days, numbers as they are; NaN where unknown."""
     if pd.api.types.is_numeric_dtype(values):
         return values.astype("float64")
     stamps = pd.to_datetime(values, utc=True, errors="coerce")
@@ -190,13 +184,19 @@ def _open(path: Path, columns: list[str]) -> pq.ParquetFile:
     return file
 
 
-def _frames(file: pq.ParquetFile, columns: list[str]) -> Any:
+def _batches(
+    file: pq.ParquetFile, columns: list[str], positions: npt.NDArray[np.int64]
+) -> Iterator[tuple[pd.DataFrame, npt.NDArray[np.int64]]]:
+    """Each batch, and which of its rows are at `positions`."""
     kinds = {name: _plain(file.schema_arrow.field(name).type) for name in columns}
     # Nullable types: a batch with a missing value must hash its other values as the rest does.
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    start = 0
     for batch in file.iter_batches(BATCH_ROWS, columns=columns):
         table = pa.table({name: batch.column(name).cast(kinds[name], safe=False) for name in kinds})
-        yield table.to_pandas(types_mapper=nullable.get)
+        first, last = np.searchsorted(positions, [start, start + batch.num_rows])
+        yield table.to_pandas(types_mapper=nullable.get), positions[first:last] - start
+        start += batch.num_rows
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:

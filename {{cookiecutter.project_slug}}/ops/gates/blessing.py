@@ -54,9 +54,9 @@ def judge_rule(name: str, bounds: Any, found: dict[str, Any]) -> dict[str, Any]:
     rule = {"metric": name, "slice": "all", "value": None, "passed": False}
     if not isinstance(bounds, dict) or not bounds or set(bounds) - {"min", "max"}:
         return rule | {"reason": f"{name}: its rule in gates.yaml must give min, max or both"}
-    rule |= bounds
     if not all(_is_number(bound) for bound in bounds.values()):
         return rule | {"reason": f"{name}: its bounds in gates.yaml are no finite numbers"}
+    rule |= bounds
     if not _is_number(value):
         return rule | {"reason": f"{name} is missing or not finite for this candidate"}
     rule["value"] = value

@@ -24,6 +24,12 @@ _BROKEN = {
     "field_uniqueness": "{count:,} values stand more than once where each must be unique",
 }
 
+_LIMITS = {
+    "greater_than_or_equal_to": "below the minimum {min}",
+    "less_than_or_equal_to": "above the maximum {max}",
+    "isin": "none of the listed categories",
+}
+
 
 def broken(table: pa.Table, schema: dict[str, Any]) -> list[Finding]:
     """Faults of form: missing columns, other types, missing or repeated values, unknown classes."""
@@ -61,18 +67,18 @@ def moved(table: pa.Table, schema: dict[str, Any]) -> list[Finding]:
         checks = []
         if column["type"] in ("integer", "number"):
             if column.get("min") is not None:
-                checks.append(pandera.Check.ge(column["min"], name="min"))
+                checks.append(pandera.Check.ge(column["min"]))
             if column.get("max") is not None:
-                checks.append(pandera.Check.le(column["max"], name="max"))
+                checks.append(pandera.Check.le(column["max"]))
         if column.get("categories"):
-            checks.append(pandera.Check.isin(column["categories"], name="categories"))
+            checks.append(pandera.Check.isin(column["categories"]))
         if checks and column.get("role") != "ignore":
             rules[name] = pandera.Column(checks=checks, nullable=True)
     findings = []
     frame = _frame(table.select(list(rules)), columns)
     for (name, check), count in _failures(pandera.DataFrameSchema(rules), frame).items():
-        limit = columns[name][check] if check in ("min", "max") else "the listed categories"
-        message = f"{count:,} of {table.num_rows:,} values are outside {check} {limit}"
+        limit = _LIMITS[check].format_map(columns[name])
+        message = f"{count:,} of {table.num_rows:,} values are {limit}"
         fix = f"Retrain on this data if it is right, and widen {name!r} in schema.yaml."
         share = round(count / table.num_rows, 6)
         findings.append(Finding(f"values: {name}", "warn", message, fix, share, 0.0))

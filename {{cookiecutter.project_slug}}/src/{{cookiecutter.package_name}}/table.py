@@ -81,6 +81,8 @@ def header(path: Path, options: Ingest) -> tuple[list[str], str]:
                     best, names = delimiter, record
     except (UnicodeDecodeError, LookupError, csv.Error) as error:
         raise InputError(_explain(path, options, error)) from None
+    if not names:
+        raise InputError(f"{path} is empty or starts with a blank line: give it a header line")
     return clean_names(path, names), best
 
 
@@ -106,21 +108,31 @@ def _read_csv(path: Path, options: Ingest, columns: Mapping[str, Column]) -> pa.
         if (column := columns.get(name)) and column.type != "datetime"
     }
     text = dict.fromkeys(names, pa.string())
+    if direct:
+        with suppress(pa.ArrowInvalid):  # a value that does not fit, or a broken line
+            return _csv(path, options, names, delimiter, text | direct)
     try:
-        return _csv(path, options, names, delimiter, text | direct)
+        return _csv(path, options, names, delimiter, text)
     except pa.ArrowInvalid:
-        if not direct:
-            raise
-    return _csv(path, options, names, delimiter, text)
+        # Only one thread at a time can count rows, and a person needs the number.
+        return _csv(path, options, names, delimiter, text, threads=False)
 
 
 def _csv(
-    path: Path, options: Ingest, names: list[str], delimiter: str, types: dict[str, pa.DataType]
+    path: Path,
+    options: Ingest,
+    names: list[str],
+    delimiter: str,
+    types: dict[str, pa.DataType],
+    threads: bool = True,
 ) -> pa.Table:
     return pacsv.read_csv(
         path,
         read_options=pacsv.ReadOptions(
-            column_names=names, skip_rows_after_names=1, encoding=options.encoding
+            column_names=names,
+            skip_rows_after_names=1,
+            encoding=options.encoding,
+            use_threads=threads,
         ),
         parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
         convert_options=pacsv.ConvertOptions(

@@ -78,7 +78,9 @@ def train() -> str:
         "rows": len(frame),
         "packages": {name: version(name) for name in ("scikit-learn", "skops", "numpy", "pandas")},
     }
-    store.save(store.Model(pipeline, schema.decided_task, schema.target, schema.classes, columns, facts))
+    store.save(
+        store.Model(pipeline, schema.decided_task, schema.target, schema.classes, columns, facts)
+    )
     name = choice.path.rpartition(".")[2]
     return f"{name} on {len(frame):,} rows x {features.shape[1]} features in {store.DIRECTORY}/"
 

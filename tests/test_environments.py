@@ -1,0 +1,109 @@
+"""Each lock, on each Python it is for, imports and does what it is there for."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from baked import BakedProject
+
+pytestmark = pytest.mark.slow
+
+TRAIN = """
+import tempfile, pathlib
+import dvc.api, mlflow, pandera.pandas, pyarrow.parquet, ruamel.yaml, skops.io
+import numpy, pandas, sklearn
+from sklearn.ensemble import HistGradientBoostingClassifier
+x = pandas.DataFrame({"x": range(100)})
+model = HistGradientBoostingClassifier().fit(x, x["x"] > 50)
+raw = skops.io.dumps(model)
+same = skops.io.loads(raw, trusted=skops.io.get_untrusted_types(data=raw))
+assert (same.predict(x) == model.predict(x)).all()
+"""
+SERVE = """
+import bentoml, pandas, skops.io, sklearn, yaml
+@bentoml.service
+class Echo:
+    @bentoml.api
+    def say(self, word: str) -> str:
+        return word
+assert Echo.to_asgi()
+"""
+CHECKS = """
+import pandas
+from deepchecks.tabular import Dataset
+from deepchecks.tabular.checks import FeatureLabelCorrelation
+frame = pandas.DataFrame({"x": range(100), "y": [k % 2 for k in range(100)]})
+check = FeatureLabelCorrelation().add_condition_feature_pps_less_than(0.9)
+assert check.run(Dataset(frame, label="y", cat_features=[])).passed_conditions()
+"""
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DISABLE_DEEPCHECKS_ANONYMOUS_TELEMETRY": "true",
+}
+
+
+def interpreter(version: str) -> str:
+    """A Python of this version from PATH or pyenv; the test is skipped where there is none."""
+    found = shutil.which(f"python{version}")
+    if (
+        found
+        and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0
+    ):
+        return found
+    if shutil.which("pyenv"):
+        command = ["pyenv", "versions", "--bare"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        for name in listed:
+            if name.startswith(f"{version}."):
+                command = ["pyenv", "prefix", name]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                return str(Path(done.stdout.strip()) / "bin/python")
+    pytest.skip(f"no Python {version} on this machine")
+
+
+@pytest.mark.parametrize(
+    ("lock", "version", "script"),
+    [
+        ("train", "3.12", TRAIN),
+        ("train", "3.13", TRAIN),
+        ("serve", "3.12", SERVE),
+        ("serve", "3.13", SERVE),
+        ("checks", "3.12", CHECKS),
+    ],
+)
+def test_a_lock_runs_on_another_python(
+    lock: str, version: str, script: str, example: BakedProject, tmp_path: Path
+) -> None:
+    environment = tmp_path / "environment"
+    uv = str(Path(sys.executable).with_name("uv"))
+    lock_file = str(example.path / f"requirements/{lock}.txt")
+    for command in (
+        [uv, "venv", "--quiet", "--python", interpreter(version), str(environment)],
+        [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(environment), lock_file],
+        [str(environment / "bin/python"), "-W", "ignore", "-c", script],
+    ):
+        done = subprocess.run(
+            command, env=os.environ | QUIET, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "script"), [(".venv", TRAIN), (".venv-serve", SERVE), (".venv-checks", CHECKS)]
+)
+def test_a_lock_runs_on_the_default_python(
+    folder: str, script: str, environments: BakedProject
+) -> None:
+    python = environments.path / folder / "bin/python"
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", script],
+        env=os.environ | QUIET,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,189 @@
+"""What comes out of cookiecutter: exactly these files, complete, with nothing of ours left in."""
+
+import re
+import tomllib
+from itertools import product
+
+import pytest
+import yaml
+from baked import BakedProject
+from conftest import Bake
+
+EVERYWHERE = [
+    ".dvc/.gitignore",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+    ".python-version",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "data/.gitignore",
+    "data/source.csv.dvc",
+    "dvc.yaml",
+    "gates.yaml",
+    "params.yaml",
+    "pyproject.toml",
+    "schema.yaml",
+    "requirements/checks.in",
+    "requirements/checks.txt",
+    "requirements/serve.in",
+    "requirements/serve.txt",
+    "requirements/train.in",
+    "requirements/train.txt",
+    "ops/__init__.py",
+    "ops/__main__.py",
+    "ops/catalogue.py",
+    "ops/console.py",
+    "ops/findings.py",
+    "ops/run_checks.py",
+    "ops/schema_init.py",
+    "ops/checks/__init__.py",
+    "ops/checks/__main__.py",
+    "ops/checks/deep.py",
+    "ops/checks/exact.py",
+    "ops/checks/files.py",
+    "ops/checks/registry.py",
+    "ops/checks/settings.py",
+    "ops/gates/__init__.py",
+    "ops/gates/blessing.py",
+    "ops/gates/data.py",
+    "ops/gates/schema.py",
+    "ops/gates/verdict.py",
+    "src/PACKAGE/__init__.py",
+    "src/PACKAGE/evaluate.py",
+    "src/PACKAGE/features.py",
+    "src/PACKAGE/ingest.py",
+    "src/PACKAGE/metrics.py",
+    "src/PACKAGE/model.py",
+    "src/PACKAGE/params.py",
+    "src/PACKAGE/predict.py",
+    "src/PACKAGE/schema.py",
+    "src/PACKAGE/search.py",
+    "src/PACKAGE/service.py",
+    "src/PACKAGE/split.py",
+    "src/PACKAGE/stage.py",
+    "src/PACKAGE/table.py",
+    "src/PACKAGE/train.py",
+    "tests/conftest.py",
+    "tests/code/test_features.py",
+    "tests/code/test_model.py",
+    "tests/code/test_split.py",
+    "tests/data/test_split_files.py",
+    "tests/model/test_model_files.py",
+    "tests/service/test_service.py",
+]
+EXAMPLE_ONLY = {"data/fetch.py", "requirements/example.txt"}
+OWN_TABLE = "a,b,y\n1,x,0\n2,y,1\n"
+
+
+def expected(package: str) -> set[str]:
+    return {name.replace("PACKAGE", package) for name in EVERYWHERE}
+
+
+def test_the_example_has_exactly_these_files(example: BakedProject) -> None:
+    assert example.files() == expected("flight_delays") | EXAMPLE_ONLY
+
+
+def test_an_own_table_has_exactly_these_files(bake: Bake, tmp_path: object) -> None:
+    table = tmp_path / "table.csv"  # type: ignore[operator]
+    table.write_text(OWN_TABLE)
+    project = bake(data=str(table), target="y", project_name="My Model")
+    assert project.files() == expected("my_model") | {"data/source.csv"}
+    assert project.read("data/source.csv") == OWN_TABLE
+
+
+LICENSES = {
+    "MIT": "Permission is hereby granted",
+    "Apache-2.0": "Apache License",
+    "BSD-3-Clause": "Redistribution and use",
+    "Proprietary": "All rights reserved",
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "python", "license"),
+    [
+        *product(["auto", "binary", "multiclass", "regression"], ["3.11"], ["MIT"]),
+        *product(["auto"], ["3.12", "3.13"], ["MIT"]),
+        *product(["auto"], ["3.11"], ["Apache-2.0", "BSD-3-Clause", "Proprietary"]),
+    ],
+)
+def test_every_answer_reaches_its_place(bake: Bake, task: str, python: str, license: str) -> None:
+    project = bake(task=task, python_version=python, license=license, author_name="Ada & Co")
+    assert project.yaml("schema.yaml")["task"] == task
+    assert project.read(".python-version").strip() == python
+    assert LICENSES[license] in project.read("LICENSE")
+    if license != "Apache-2.0":
+        assert "Ada & Co" in project.read("LICENSE")
+
+
+@pytest.mark.parametrize("target", ["late", "arr_delay", "air_time"])
+def test_the_example_ignores_what_is_known_only_after_landing(bake: Bake, target: str) -> None:
+    project = bake(target=target)
+    ignored = set(project.yaml("schema.yaml")["ignore"])
+    assert ignored == {"arr_delay", "arr_time", "air_time"} - {target}
+    derived = project.yaml("params.yaml")["ingest"]["derive_target"]
+    assert (derived is not None) == (target == "late")
+
+
+def test_nothing_of_the_template_is_left(example: BakedProject) -> None:
+    for name in example.files():
+        text = example.read(name)
+        assert not re.search(r"\{\{|\{%|%\}", text), name
+        assert "cookiecutter" not in text.lower(), name
+
+
+def test_every_yaml_and_toml_file_is_valid(example: BakedProject) -> None:
+    names = [name for name in example.files() if name.endswith((".yaml", ".yml", ".dvc"))]
+    assert len(names) >= 5
+    for name in names:
+        assert isinstance(yaml.safe_load(example.read(name)), dict), name
+    assert tomllib.loads(example.read("pyproject.toml"))["project"]["name"] == "flight-delays"
+
+
+def test_locks_are_hashed_and_name_no_host(example: BakedProject) -> None:
+    for name in ("serve", "train", "checks"):
+        lock = example.read(f"requirements/{name}.txt")
+        pins = re.findall(r"^[A-Za-z0-9][^ \n]*==", lock, re.MULTILINE)
+        hashed = re.findall(r"^[A-Za-z0-9][^\n]*\\\n    --hash=sha256:", lock, re.MULTILINE)
+        assert len(pins) == len(hashed) > 50
+        assert "://" not in lock
+        assert "index-url" not in lock
+
+
+def test_train_and_serve_share_versions(example: BakedProject) -> None:
+    def pins(name: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for package, version in re.findall(
+            r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ \n]+)",
+            example.read(f"requirements/{name}.txt"),
+            re.MULTILINE,
+        ):
+            found.setdefault(package, set()).add(version)
+        return found
+
+    train, serve = pins("train"), pins("serve")
+    shared = train.keys() & serve.keys()
+    assert {"scikit-learn", "numpy", "pandas", "skops", "pydantic"} <= shared
+    assert {n: train[n] for n in shared} == {n: serve[n] for n in shared}
+
+
+def test_make_alone_prints_help(example: BakedProject) -> None:
+    targets = ["setup", "check", "pipeline", "gate", "serve", "predict", "bento", "ui", "lock"]
+    said = example.make().stdout
+    assert all(re.search(rf"^ +{target} ", said, re.MULTILINE) for target in targets)
+
+
+def test_the_machinery_knows_no_science_and_science_no_machinery(example: BakedProject) -> None:
+    for name in example.files():
+        if name.startswith("src/") and name.endswith(".py"):
+            assert not re.search(r"^\s*(from|import) ops\b", example.read(name), re.MULTILINE), name
+        if name.startswith("ops/") and name.endswith(".py"):
+            assert "flight_delays" not in example.read(name), name
+
+
+def test_checks_import_nothing_of_the_rest(example: BakedProject) -> None:
+    for name in example.files():
+        if name.startswith("ops/checks/") and name.endswith(".py"):
+            assert not re.search(r"^\s*(from \.\.|from ops|import ops)", example.read(name), re.M)

@@ -1,0 +1,137 @@
+"""Reading what people call CSV: types from the whole column, and one sentence for what is broken."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from baked import BakedProject
+
+Read = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def read(science: BakedProject, tmp_path: Path) -> Read:
+    from flight_delays.params import Ingest
+    from flight_delays.schema import Column
+    from flight_delays.table import read_table
+
+    def read(
+        content: str | bytes,
+        types: dict[str, Any] | None = None,
+        name: str = "t.csv",
+        **options: Any,
+    ) -> dict[str, Any]:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        columns = {n: Column(**t) for n, t in (types or {}).items()}
+        table: Any = read_table(path, Ingest(source=path, **options), columns)
+        return {
+            n: (str(table.schema.field(n).type), table[n].to_pylist()) for n in table.schema.names
+        }
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        (["1", "", "-3"], "int64", [1, None, -3]),
+        (["1", "2.5", "1e3"], "double", [1.0, 2.5, 1000.0]),
+        ([" 1", "2 ", ""], "int64", [1, 2, None]),
+        (["0.5", "0.25", "-0.1"], "double", [0.5, 0.25, -0.1]),
+        (["0", "10", "7"], "int64", [0, 10, 7]),
+        (["007", "012", "100"], "string", ["007", "012", "100"]),
+        (["true", "FALSE", ""], "bool", [True, False, None]),
+        (["yes", "no", "NA"], "string", ["yes", "no", None]),
+        (["1.5", "inf", "-inf"], "double", [1.5, None, None]),
+        (["9" * 25, "1", "2"], "double", [1e25, 1.0, 2.0]),
+        (["2024-02-29", "", "2024-03-01"], "timestamp[us]", [datetime(2024, 2, 29), None, datetime(2024, 3, 1)]),
+        (["2024-02-29T10:00:00Z", "2024-02-29T10:00:00+02:00", ""], "timestamp[us]", [datetime(2024, 2, 29, 10), datetime(2024, 2, 29, 8), None]),
+        (["31.12.2024", "01.02.2024", ""], "timestamp[us]", [datetime(2024, 12, 31), datetime(2024, 2, 1), None]),
+        (["12/31/2024", "01/02/2024", ""], "timestamp[us]", [datetime(2024, 12, 31), datetime(2024, 1, 2), None]),
+        (["01/02/2024", "03/04/2024", ""], "string", ["01/02/2024", "03/04/2024", None]),
+        (["", "NA", "NaN"], "string", [None, None, None]),
+    ],
+)  # fmt: skip
+def test_a_column_gets_the_narrowest_type_of_all_its_values(
+    read: Read, cells: list[str], kind: str, values: list[Any]
+) -> None:
+    text = "x,k\n" + "".join(f"{cell},{k}\n" for k, cell in enumerate(cells))
+    assert read(text)["x"] == (kind, values)
+
+
+def test_the_last_row_of_many_decides_too(read: Read) -> None:
+    text = "x,k\n" + "1,1\n" * 400_000 + "one,1\n"
+    kind, values = read(text)["x"]
+    assert (kind, values[-1], values[0]) == ("string", "one", "1")
+
+
+def test_the_schema_decides_before_the_looks(read: Read) -> None:
+    types = {"zip": {"type": "string"}, "n": {"type": "number"}, "b": {"type": "boolean"}}
+    found = read("zip,n,b,more\n1234,5,1,2\n0123,,0,3\n", types)
+    assert found == {
+        "zip": ("string", ["1234", "0123"]),
+        "n": ("double", [5.0, None]),
+        "b": ("bool", [True, False]),
+        "more": ("int64", [2, 3]),
+    }
+
+
+def test_what_does_not_fit_the_schema_stays_text_for_the_gate(read: Read) -> None:
+    found = read("n,k\n5,1\nfive,2\n", {"n": {"type": "number"}, "k": {"type": "integer"}})
+    assert found == {"n": ("string", ["5", "five"]), "k": ("int64", [1, 2])}
+
+
+def test_a_date_format_of_the_schema_is_used(read: Read) -> None:
+    types = {"d": {"type": "datetime", "format": "%d/%m/%Y"}}
+    assert read("d,k\n01/02/2024,1\n", types)["d"][1] == [datetime(2024, 2, 1)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_read_off_the_header(read: Read, delimiter: str) -> None:
+    text = 'a,"b,c",d\n1,"x\ny",2\n'
+    text = text.replace(",", delimiter) if delimiter != "," else text
+    name = f"b{delimiter}c"
+    assert read(text)[name] == ("string", ["x\ny"])
+
+
+def test_decimal_comma(read: Read) -> None:
+    assert read("a;b\n1,5;2\n-2,25;3\n", decimal=",")["a"] == ("double", [1.5, -2.25])
+
+
+def test_a_byte_order_mark_and_nameless_columns(read: Read) -> None:
+    found = read(b"\xef\xbb\xbf, a ,b\r\n0,1,2\r\n1,3,4\r\n")
+    assert list(found) == ["unnamed_0", "a", "b"]
+
+
+def test_another_encoding_when_it_is_named(read: Read) -> None:
+    assert read("größe,k\n1,ü\n".encode("latin-1"), encoding="latin-1")["k"][1] == ["ü"]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "sentence"),
+    [
+        (b"a,b\n1,2\n3\n4,5\n", "t.csv", r"row 3 has another number of fields"),
+        (b"a,b\n1,2,9\n", "t.csv", r"row 2 has another number of fields"),
+        (b"a,b\n1,\xff\xfe\n", "t.csv", r"is not utf-8 text"),
+        (b"\xff\xfea\x00,\x00b\x00\n\x00", "t.csv", r"is not utf-8 text"),
+        (b"a,b\n", "t.csv", r"has no rows"),
+        (b"", "t.csv", r"is empty"),
+        (b"a,a\n1,2\n", "t.csv", r"column 'a' stands twice"),
+        (b"PAR1 cut", "t.parquet", r"no readable Parquet file"),
+        (b"", "t.parquet", r"no readable Parquet file"),
+    ],
+)  # fmt: skip
+def test_a_broken_file_gets_one_sentence(
+    read: Read, content: bytes, name: str, sentence: str
+) -> None:
+    from flight_delays.stage import InputError
+
+    with pytest.raises(InputError, match=sentence) as refusal:
+        read(content, name=name)
+    assert name in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert not re.search(r"\b(ArrowInvalid|Traceback)\b", str(refusal.value))

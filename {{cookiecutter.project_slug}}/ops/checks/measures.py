@@ -1,0 +1,102 @@
+"""What a Deepchecks result measures: its value as {columns: number}, one function a check."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from .exact import Measured, NotApplicable
+
+
+def each(value: Any) -> Measured:
+    """One number a column, which is how most values are."""
+    return {(name,): float(number) for name, number in value.items()}
+
+
+def _single_value(value: Any) -> Measured:
+    return each({name: count == 1 for name, count in value.items()})
+
+
+def _mixed_nulls(value: Any) -> Measured:
+    return each({name: len(kinds) for name, kinds in value["columns"].items()})
+
+
+def _mixed_types(value: Any) -> Measured:
+    return each({n: min(v["strings"], v["numbers"]) if v else 0 for n, v in value.items()})
+
+
+def _string_variants(value: Any) -> Measured:
+    return {
+        (name,): float(sum(variant["percent"] for form in forms.values() for variant in form))
+        for name, forms in value["columns"].items()
+    }
+
+
+def _feature_feature_correlation(value: Any) -> Measured:
+    names, numbers = list(value.index), value.astype(float).to_numpy()
+    pairs = ((i, j) for i in range(len(names)) for j in range(i))
+    # A constant column correlates with nothing: that is no failed measurement.
+    return {(names[j], names[i]): numbers[i, j] for i, j in pairs if not np.isnan(numbers[i, j])}
+
+
+def _feature_drift(value: Any) -> Measured:
+    scores = {name: entry["Drift score"] for name, entry in value.items()}
+    # A column with too few values has a word there, or nothing.
+    return each({n: s for n, s in scores.items() if isinstance(s, float | int) and not np.isnan(s)})
+
+
+def _drift(value: Any) -> Measured:
+    score = value["Drift score"]
+    return {(): float(max(score.values()) if isinstance(score, dict) else score)}
+
+
+def _performance_gap(value: Any) -> Measured:
+    table = value.pivot_table(index="Metric", columns="Dataset", values="Value", dropna=False)
+    pairs = zip(table["Train"], table["Test"], strict=True)
+    return {(): float(max((a - b) / abs(a) if a else float(b != 0) for a, b in pairs))}
+
+
+def _simple_model(value: Any) -> Measured:
+    ((metric, scores),) = value["scores"].items()
+    perfect, simple = value["scorers_perfect"][metric], scores["Simple"]
+    if perfect in (scores["Origin"], simple):
+        raise NotApplicable("a score is perfect, so no gain can be computed")
+    return {(): float((scores["Origin"] - simple) / (perfect - simple))}
+
+
+def _weak_segments(value: Any) -> Measured:
+    worst, average = value["weak_segments_list"].iloc[0], value["avg_score"]
+    names = tuple(name for name in (worst["Feature1"], worst["Feature2"]) if name)
+    return {names: float((average - worst.iloc[0]) / abs(average)) if average else 1.0}
+
+
+def _confusion(value: Any) -> Measured:
+    cells = value.to_numpy(dtype=float, copy=True)
+    total = cells.sum()
+    np.fill_diagonal(cells, 0)
+    return {(): float(cells.max() / total)}
+
+
+def _error_bias(value: Any) -> Measured:
+    if not value["RMSE"]:
+        raise NotApplicable("every prediction is exact")
+    return {(): float(abs(value["Mean Prediction Error"]) / value["RMSE"])}
+
+
+MEASURES: dict[str, Callable[[Any], Measured]] = {
+    "single_value": _single_value,
+    "mixed_nulls": _mixed_nulls,
+    "mixed_types": _mixed_types,
+    "string_variants": _string_variants,
+    "feature_feature_correlation": _feature_feature_correlation,
+    "feature_drift": _feature_drift,
+    "multivariate_drift": lambda value: {(): float(value["domain_classifier_drift_score"])},
+    "label_drift": _drift,
+    "label_correlation_change": lambda value: each(value["train-test difference"]),
+    "prediction_drift": _drift,
+    "performance_gap": _performance_gap,
+    "simple_model": _simple_model,
+    "weak_segments": _weak_segments,
+    "confusion": _confusion,
+    "error_bias": _error_bias,
+}

@@ -1,0 +1,84 @@
+"""Which checks run: the sections of `gates.yaml`, held against `checks.yaml`."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .files import BrokenInput, read_yaml
+
+KNOWN = Path(__file__).with_name("checks.yaml")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check: what it is (see `checks.yaml`), then what `gates.yaml` asks of it."""
+
+    name: str
+    what: str
+    fix: str
+    severity: str
+    may_skip: bool = False
+    threshold: float = 0.0
+    rows: int | None = None
+    columns: int | None = None
+    limit: str = "max"
+    tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
+    deepchecks: str = ""
+    condition: str = ""
+    arguments: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    scorers: dict[str, list[str]] = field(default_factory=dict)
+    noise: float = 0
+
+
+def read_rules(path: Path, stage: str) -> tuple[int, int, list[Rule]]:
+    """Rows to sample, the seed, and the checks of `stage`. Raises `BrokenInput`."""
+    where = f"{path}: {stage}_checks"
+    section = read_yaml(path).get(f"{stage}_checks")
+    if not isinstance(section, dict) or not section.get("checks"):
+        raise BrokenInput(f"{where} names no checks, and an empty gate is no gate: add some.")
+    _refuse_unknown(section, {"sample", "checks"}, where)
+    sample = section.get("sample") or {}
+    _refuse_unknown(sample, {"rows", "seed"}, f"{where}.sample")
+    known = read_yaml(KNOWN)[stage]
+    _refuse_unknown(section["checks"], set(known), f"{where}.checks")
+    rules = [
+        _rule(name, known[name], entry, f"{where}.checks.{name}")
+        for name, entry in section["checks"].items()
+    ]
+    rows = _count(sample.get("rows", 10_000), f"{where}.sample.rows")
+    return rows, _count(sample.get("seed", 1), f"{where}.sample.seed"), rules
+
+
+def _rule(name: str, known: dict[str, Any], entry: Any, where: str) -> Rule:
+    limit = known.get("limit", "max")
+    optional = {"rows", "columns"} if "deepchecks" in known else set()
+    _refuse_unknown(entry, {"severity", "may_skip", *optional, *filter(None, [limit])}, where)
+    if entry.get("severity") not in ("fail", "warn"):
+        raise BrokenInput(f"{where}.severity must be fail or warn.")
+    if not isinstance(entry.get("may_skip", False), bool):
+        raise BrokenInput(f"{where}.may_skip must be true or false.")
+    asked = {key: entry[key] for key in ("severity", "may_skip") if key in entry}
+    asked |= {key: _count(entry[key], f"{where}.{key}") for key in optional if key in entry}
+    if limit:
+        value = entry.get(limit)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            raise BrokenInput(f"{where}.{limit} must be a number.")
+        asked["threshold"] = float(value)
+    return Rule(name=name, **known, **asked)
+
+
+def _refuse_unknown(entry: Any, keys: set[str], where: str) -> None:
+    if not isinstance(entry, dict):
+        raise BrokenInput(f"{where} must be a mapping with {', '.join(sorted(keys))}.")
+    unknown = sorted(str(key) for key in entry if key not in keys)
+    if unknown:
+        raise BrokenInput(f"{where} knows no {unknown[0]!r}, only {', '.join(sorted(keys))}.")
+
+
+def _count(value: object, where: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise BrokenInput(f"{where} must be a whole number above 0.")
+    return value
