@@ -17,7 +17,8 @@ PROJECT = FOLDER / "flight-delays"
 PORT = int(os.environ.get("PORT", "3000"))
 FLIGHT = {  # a flight that left Newark for Houston half an hour late
     "year": 2013, "month": 11, "day": 3, "hour": 8, "minute": 30,
-    "time_hour": "2013-11-03T13:00:00", "dep_time": 900, "sched_dep_time": 830, "dep_delay": 30, "sched_arr_time": 1100,
+    "time_hour": "2013-11-03T13:00:00", "dep_time": 900, "sched_dep_time": 830,
+    "dep_delay": 30, "sched_arr_time": 1100,
     "carrier": "UA", "flight": 1545, "tailnum": "N14228", "origin": "EWR", "dest": "IAH",
     "distance": 1400,
 }  # fmt: skip
@@ -88,8 +89,9 @@ def main() -> None:
     print("\n4/4 serve and predict: make serve", flush=True)
     answer = serve_once()
     print(f"   POST /predict {json.dumps(FLIGHT)}\n   -> {json.dumps(answer)}")
+    where = PROJECT.relative_to(TEMPLATE)
     print(f"""
-Done in {time.perf_counter() - start:.0f} s. Where everything is, in {PROJECT.relative_to(TEMPLATE)}/:
+Done in {time.perf_counter() - start:.0f} s. Where everything is, in {where}/:
   data            data/source.csv, described by schema.yaml
   model           model/, its metrics in metrics.json, its predictions in predictions/
   verdict         blessing.json, the findings in reports/         make gate

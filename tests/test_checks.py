@@ -457,6 +457,15 @@ def test_broken_files_are_refused(
     assert sentence in refusal(desk, "model")
 
 
+def test_a_damaged_file_is_refused(desk: Desk) -> None:
+    desk.write(table(), "late")
+    path = desk.path / "data/dataset.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:2000] = bytes(1996)
+    path.write_bytes(content)
+    assert "a Parquet file is damaged" in refusal(desk, "data")
+
+
 def lost_column(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns="p_1")
 

@@ -43,8 +43,9 @@ EVERYWHERE = [
     "ops/checks/deep.py",
     "ops/checks/exact.py",
     "ops/checks/files.py",
-    "ops/checks/registry.py",
-    "ops/checks/settings.py",
+    "ops/checks/checks.yaml",
+    "ops/checks/measures.py",
+    "ops/checks/rules.py",
     "ops/gates/__init__.py",
     "ops/gates/blessing.py",
     "ops/gates/data.py",
@@ -102,19 +103,19 @@ LICENSES = {
 
 
 @pytest.mark.parametrize(
-    ("task", "python", "license"),
+    ("task", "python", "terms"),
     [
         *product(["auto", "binary", "multiclass", "regression"], ["3.11"], ["MIT"]),
         *product(["auto"], ["3.12", "3.13"], ["MIT"]),
         *product(["auto"], ["3.11"], ["Apache-2.0", "BSD-3-Clause", "Proprietary"]),
     ],
 )
-def test_every_answer_reaches_its_place(bake: Bake, task: str, python: str, license: str) -> None:
-    project = bake(task=task, python_version=python, license=license, author_name="Ada & Co")
+def test_every_answer_reaches_its_place(bake: Bake, task: str, python: str, terms: str) -> None:
+    project = bake(task=task, python_version=python, license=terms, author_name="Ada & Co")
     assert project.yaml("schema.yaml")["task"] == task
     assert project.read(".python-version").strip() == python
-    assert LICENSES[license] in project.read("LICENSE")
-    if license != "Apache-2.0":
+    assert LICENSES[terms] in project.read("LICENSE")
+    if terms != "Apache-2.0":
         assert "Ada & Co" in project.read("LICENSE")
 
 

@@ -63,7 +63,7 @@ def deepchecks(what: str, report: Path) -> int:
     start = time.perf_counter()
     # The other environments' settings must not leak into this one.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    command = [checks_python(), "-m", "ops.checks", what]
+    command = [str(checks_python()), "-m", "ops.checks", what]
     code = subprocess.run(command, env=environment, check=False).returncode
     if code == GOOD and not report.exists():
         raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)

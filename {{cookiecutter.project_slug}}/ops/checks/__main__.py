@@ -50,8 +50,9 @@ def main() -> int:
     except BrokenInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except pa.ArrowException as error:
-        print(f"error: a Parquet file is damaged ({type(error).__name__}).", file=sys.stderr)
+    except (OSError, pa.ArrowException) as error:
+        why = type(error).__name__
+        print(f"error: a Parquet file is damaged ({why}): make it again.", file=sys.stderr)
         return 2
     np.random.seed(seed)  # Deepchecks draws from the global generator in places.
     deep = Deepchecks(inputs, seed, display=options.html is not None)
