@@ -138,14 +138,14 @@ def open_repository() -> str | None:
     """Make the project a git repository and stage all but the data.
 
     Returns what went wrong, an empty text if nothing did, and None if the project lies in a
-    repository already.
+    repository already, one that does not ignore its folder.
     """
     around = git("rev-parse", "--show-toplevel")
-    if around.returncode == 0:
+    if around.returncode == 0 and git("check-ignore", "--quiet", os.getcwd()).returncode != 0:
         root = around.stdout.strip()
         say(f"The project lies in the git repository {root}: commit it there.", sys.stdout)
         return None
-    if "not a git repository" not in around.stderr:
+    if around.returncode and "not a git repository" not in around.stderr:
         return around.stderr
     return first_failure(["init", "--quiet", "-b", "main"], ["add", "--all", "--", ":!data"])
 

@@ -11,14 +11,21 @@ import pytest
 import yaml
 from baked import BakedProject
 
-GOOD = {"check": "x", "status": "pass", "message": "fine", "fix": "", "value": 0, "threshold": 1}
-GATES = {
+GOOD: dict[str, Any] = {
+    "check": "x",
+    "status": "pass",
+    "message": "fine",
+    "fix": "",
+    "value": 0,
+    "threshold": 1,
+}
+GATES: dict[str, Any] = {
     "data": {"rows_min": 3},
     "model": {"rows_min": 10, "metrics": {"skill": {"min": 0.1}, "log_loss": {"max": 1.0}}},
 }
-METRICS = {"rows": 100, "skill": 0.3, "log_loss": 0.5}
+METRICS: dict[str, Any] = {"rows": 100, "skill": 0.3, "log_loss": 0.5}
 
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "task": "binary",
     "target": "y",
     "classes": ["no", "yes"],

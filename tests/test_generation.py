@@ -1,13 +1,16 @@
 """What comes out of cookiecutter: exactly these files, complete, with nothing of ours left in."""
 
 import re
+import subprocess
 import tomllib
 from itertools import product
+from pathlib import Path
 
 import pytest
 import yaml
 from baked import BakedProject
 from conftest import Bake
+from cookiecutter.main import cookiecutter
 
 EVERYWHERE = [
     ".dvc/.gitignore",
@@ -86,8 +89,8 @@ def test_the_example_has_exactly_these_files(example: BakedProject) -> None:
     assert example.files() == expected("flight_delays") | EXAMPLE_ONLY
 
 
-def test_an_own_table_has_exactly_these_files(bake: Bake, tmp_path: object) -> None:
-    table = tmp_path / "table.csv"  # type: ignore[operator]
+def test_an_own_table_has_exactly_these_files(bake: Bake, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
     table.write_text(OWN_TABLE)
     project = bake(data=str(table), target="y", project_name="My Model")
     assert project.files() == expected("my_model") | {"data/source.csv"}
@@ -188,3 +191,22 @@ def test_checks_import_nothing_of_the_rest(example: BakedProject) -> None:
     for name in example.files():
         if name.startswith("ops/checks/") and name.endswith(".py"):
             assert not re.search(r"^\s*(from \.\.|from ops|import ops)", example.read(name), re.M)
+
+
+def test_git_ignores_no_file_of_the_template(template_dir: Path) -> None:
+    # The ignore rules meant for generated projects hold in the template's own folders, too.
+    command = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "-z"]
+    done = subprocess.run(command, cwd=template_dir, capture_output=True, text=True, check=True)
+    inside = [name for name in done.stdout.split("\0") if name.startswith("{{")]
+    assert inside == []
+
+
+def test_a_folder_that_a_repository_ignores_gets_one_of_its_own(
+    template_dir: Path, tmp_path: Path
+) -> None:
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    (tmp_path / ".gitignore").write_text("/ignored/\n", encoding="utf-8")
+    for folder in ("ignored", "watched"):
+        cookiecutter(str(template_dir), no_input=True, output_dir=str(tmp_path / folder))
+    assert (tmp_path / "ignored/flight-delays/.git").is_dir()
+    assert not (tmp_path / "watched/flight-delays/.git").exists()
