@@ -44,7 +44,7 @@ def bless() -> int:
     write_json(BLESSING, verdict)
     for reason in reasons:
         say(f"bless: {reason}")
-    say(f"bless: {'blessed' if not reasons else 'NOT blessed'} ({len(judged)} rules)")
+    say(f"bless: {'blessed' if not reasons else 'NOT blessed'} (rules: {len(judged)})")
     return GOOD
 
 

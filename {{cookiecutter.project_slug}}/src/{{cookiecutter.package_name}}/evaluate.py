@@ -13,6 +13,7 @@ from . import model as store
 from .schema import Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
 from .stage import run_stage, say, whole_file
+from .table import write_table
 from .train import encode_target
 
 PREDICTIONS = Path("predictions")
@@ -42,8 +43,7 @@ def evaluate() -> str:
     for side, path in (("train", TRAIN), ("test", TEST)):
         say(f"evaluate: predicting the {side} rows")
         table, truth, raw = predictions(model, path, schema)
-        with whole_file(PREDICTIONS / f"{side}.parquet") as draft:
-            pq.write_table(table, draft, compression="zstd")
+        write_table(table, PREDICTIONS / f"{side}.parquet")
         if schema.task == "regression":
             baseline = float(truth.mean()) if baseline is None else baseline
             values = metrics.regression(truth, raw, baseline)

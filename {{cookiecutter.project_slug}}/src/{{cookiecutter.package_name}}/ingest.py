@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from .params import DerivedTarget, load_params
 from .schema import load_schema
-from .stage import InputError, run_stage, say, whole_file
-from .table import read_table
+from .stage import InputError, run_stage, say
+from .table import read_table, write_table
 
 DATASET = Path("data/dataset.parquet")
 
@@ -48,8 +47,7 @@ def ingest() -> str:
     labelled = table.filter(pc.is_valid(table[schema.target]))
     if labelled.num_rows == 0:
         raise InputError(f"{options.source} has no row with a {schema.target!r}: add labelled rows")
-    with whole_file(DATASET) as draft:
-        pq.write_table(labelled, draft, compression="zstd")
+    write_table(labelled, DATASET)
     dropped = table.num_rows - labelled.num_rows
     note = f", {dropped:,} without a target left out" if dropped else ""
     return f"{labelled.num_rows:,} rows x {labelled.num_columns} columns in {DATASET}{note}"

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 from .ingest import DATASET
 from .params import Split, load_params
 from .schema import Schema, load_schema
-from .stage import InputError, run_stage, whole_file
+from .stage import InputError, run_stage
+from .table import write_table
 
 TRAIN = Path("data/train.parquet")
 TEST = Path("data/test.parquet")
@@ -88,8 +89,7 @@ def split() -> str:
         )
     table = table.append_column(ROW_ID, pa.array(ids))
     for path, mask in ((TRAIN, ~test), (TEST, test)):
-        with whole_file(path) as draft:
-            pq.write_table(table.filter(pa.array(mask)), draft, compression="zstd")
+        write_table(table.filter(pa.array(mask)), path)
     if schema.time_column:
         first = pc.min(table.filter(pa.array(test))[schema.time_column]).as_py()
         how = f"by time, from {first} on"

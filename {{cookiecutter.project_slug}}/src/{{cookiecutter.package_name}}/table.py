@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from .params import Ingest
 from .schema import Column, ColumnType
-from .stage import InputError
+from .stage import InputError, whole_file
 
 PARQUET = (".parquet", ".pq")
 DELIMITERS = (",", ";", "\t", "|")
@@ -64,6 +64,16 @@ def read_table(
             for name in table.column_names
         }
     )
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet, whole or not at all; the same table gives the same bytes.
+
+    Dictionaries help text only: looking for repeats among floats costs more than all the rest.
+    """
+    text = [field.name for field in table.schema if pa.types.is_string(field.type)]
+    with whole_file(path) as draft:
+        pq.write_table(table, draft, compression="snappy", use_dictionary=text or False)
 
 
 def header(path: Path, options: Ingest) -> tuple[list[str], str]:
@@ -134,7 +144,11 @@ def _csv(
             encoding=options.encoding,
             use_threads=threads,
         ),
-        parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        parse_options=pacsv.ParseOptions(
+            # Only quoted values can hold line breaks, and looking for them costs a second core.
+            delimiter=delimiter,
+            newlines_in_values=_has_quotes(path),
+        ),
         convert_options=pacsv.ConvertOptions(
             column_types=types,
             null_values=options.null_values,
@@ -142,6 +156,11 @@ def _csv(
             decimal_point=options.decimal,
         ),
     )
+
+
+def _has_quotes(path: Path) -> bool:
+    with path.open("rb") as file:
+        return any(b'"' in chunk for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
 def _typed(values: pa.ChunkedArray, column: Column | None, decimal: str) -> pa.ChunkedArray:
