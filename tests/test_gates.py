@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,11 +20,7 @@ GOOD: dict[str, Any] = {
     "value": 0,
     "threshold": 1,
 }
-GATES: dict[str, Any] = {
-    "data": {"rows_min": 3},
-    "model": {"rows_min": 10, "metrics": {"skill": {"min": 0.1}, "log_loss": {"max": 1.0}}},
-}
-METRICS: dict[str, Any] = {"rows": 100, "skill": 0.3, "log_loss": 0.5}
+GATES: dict[str, Any] = {"data": {"rows_min": 3}, "model": {"rows_min": 10}}
 
 SCHEMA: dict[str, Any] = {
     "task": "binary",
@@ -62,19 +59,58 @@ def put(path: str, content: Any) -> None:
 
 # --- the blessing ---------------------------------------------------------------------------
 
+ROWS = 600
+Bless = Callable[..., dict[str, Any]]
+
+
+def predictions(strength: float, seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
+    """Truth and probabilities of a made-up model; the more strength, the better."""
+    rng = np.random.default_rng(7)
+    truth = rng.random(rows) < 0.5
+    noise = np.random.default_rng(seed).normal(size=rows)
+    positive = 1 / (1 + np.exp(-strength * (2 * truth - 1) - noise))
+    return {
+        "row_id": np.arange(rows),
+        "truth": np.where(truth, "yes", "no"),
+        "prediction": np.where(positive > 0.5, "yes", "no"),
+        "p_0": 1 - positive,
+        "p_1": positive,
+    }
+
+
+TOWNS = np.where(np.arange(ROWS) < 20, "tiny", np.where(np.arange(ROWS) % 2, "a", "b"))
+
 
 @pytest.fixture
-def bless(here: Path) -> Callable[..., dict[str, Any]]:
+def bless(here: Path) -> Bless:
     from ops.gates.blessing import bless as judge
 
     def bless(
-        gates: Any = GATES, metrics: Any = METRICS, findings: Any = (GOOD,)
+        rules: Any = ({"metric": "skill", "min": 0.1},),
+        candidate: Any = None,
+        champion: Any = None,
+        findings: Any = (GOOD,),
+        reason: str | None = None,
+        **model: Any,
     ) -> dict[str, Any]:
-        put("gates.yaml", gates)
-        put("metrics.json", {"test": metrics, "train": metrics})
+        candidate = predictions(1.5) if candidate is None else candidate
+        rows = len(candidate["truth"])
+        section = {"rows_min": 10, "bootstrap": "none yet", "rules": list(rules or []), **model}
+        put("gates.yaml", {"model": {k: v for k, v in section.items() if v != "leave out"}})
+        put("schema.yaml", SCHEMA)
         put("reports/model.json", {"findings": list(findings)})
-        for name in ("model/model.json", "model/model.skops", "data/test.parquet"):
-            Path(name).write_text("x")
+        for name in ("model", "champion", "predictions", "src"):
+            Path(name).mkdir(exist_ok=True)
+        for name in ("model/model.json", "model/model.skops", "src/code.py"):
+            Path(name).write_text("x", encoding="utf-8")
+        put("champion/champion.json", {"found": champion is not None, "model_digest": "sha256:c"})
+        pq.write_table(pa.table({"town": TOWNS[:rows]}), "data/test.parquet")
+        for side in ("train", "test"):
+            pq.write_table(pa.table(candidate), f"predictions/{side}.parquet")
+        asked = pa.table(champion or {"row_id": pa.array([], pa.int64())})
+        if reason:
+            asked = asked.slice(0, 0).replace_schema_metadata({"reason": reason})
+        pq.write_table(asked, "predictions/champion.parquet")
         assert judge() == 0
         verdict: dict[str, Any] = json.loads(Path("blessing.json").read_text(encoding="utf-8"))
         return verdict
@@ -82,50 +118,136 @@ def bless(here: Path) -> Callable[..., dict[str, Any]]:
     return bless
 
 
-def test_a_good_candidate_is_blessed(bless: Callable[..., dict[str, Any]]) -> None:
-    verdict = bless()
-    assert verdict["blessed"] is True
-    assert verdict["reasons"] == []
+def test_a_first_model_is_blessed_by_its_bounds_and_the_record_says_so(bless: Bless) -> None:
+    verdict = bless(
+        [{"metric": "skill", "min": 0.1, "margin": 0.01}, {"metric": "log_loss", "max": 1}]
+    )
+    assert (verdict["blessed"], verdict["reasons"]) == (True, [])
     assert [rule["passed"] for rule in verdict["rules"]] == [True, True]
-    assert verdict["model_digest"].startswith("sha256:")
+    assert verdict["champion"] == {"bootstrap": "none yet"}
+    assert verdict["digests"].keys() == {"test_data", "gates", "code"}
 
 
-def model_gate(**changes: Any) -> dict[str, Any]:
-    return {**GATES, "model": {**GATES["model"], **changes}}
+@pytest.mark.parametrize(
+    ("rule", "champion"),
+    [
+        ({"metric": "skill", "margin": 0.01}, predictions(1.5)),
+        ({"metric": "skill", "margin": 0.01}, predictions(1.0)),
+        ({"metric": "skill", "gain": 0.01}, predictions(0.7)),
+        ({"metric": "log_loss", "gain": 0}, predictions(0.7)),
+        ({"metric": "roc_auc", "slice": "town", "rows_min": 100, "margin": 0.01}, predictions(1.0)),
+        ({"metric": "accuracy", "slice": {"town": ["a", "b"]}, "margin": 0}, predictions(0.5)),
+    ],
+)
+def test_a_candidate_no_worse_than_the_champion_is_blessed(
+    bless: Bless, rule: Any, champion: Any
+) -> None:
+    verdict = bless([rule], champion=champion, bootstrap="leave out")
+    assert (verdict["blessed"], verdict["reasons"]) == (True, [])
+    assert verdict["champion"] == {"model_digest": "sha256:c"}
+    assert all(entry["low"] is not None for entry in verdict["rules"])
+
+
+def broken(value: float, column: str = "p_1") -> dict[str, Any]:
+    table = predictions(1.5)
+    table[column] = table[column].copy()
+    table[column][3] = value
+    return table
+
+
+def worse_in_a() -> dict[str, Any]:
+    """Better on the whole, much worse where the town is a."""
+    good, bad = predictions(3.0), predictions(-0.5)
+    return {
+        name: good[name] if name in ("row_id", "truth") else np.where(TOWNS == "a", bad[name], good[name])
+        for name in good
+    }  # fmt: skip
+
+
+SKILL = {"metric": "skill", "min": 0.1}
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"metrics": {**METRICS, "skill": 0.09}}, "skill is 0.09, below the minimum 0.1"),
-        ({"metrics": {**METRICS, "log_loss": 1.5}}, "log_loss is 1.5, above the maximum 1"),
-        ({"metrics": {**METRICS, "skill": None}}, "skill is missing or not finite"),
-        ({"metrics": {**METRICS, "skill": float("nan")}}, "skill is missing or not finite"),
-        ({"metrics": {**METRICS, "skill": float("inf")}}, "skill is missing or not finite"),
-        ({"metrics": {**METRICS, "skill": True}}, "skill is missing or not finite"),
-        ({"metrics": {"rows": 100, "skill": 0.3}}, "log_loss is missing"),
-        ({"metrics": {**METRICS, "rows": 9}}, "only 9 test rows"),
-        ({"metrics": {"skill": 0.3, "log_loss": 0.5}}, "only None test rows"),
-        ({"gates": model_gate(metrics={})}, "without a rule nothing is blessed"),
-        ({"gates": model_gate(metrics=None)}, "without a rule nothing is blessed"),
-        ({"gates": model_gate(metrics={"skill": {}})}, "must give min, max or both"),
-        ({"gates": model_gate(metrics={"skill": {"mni": 0.1}})}, "must give min, max or both"),
-        ({"gates": model_gate(metrics={"skill": {"min": "a"}})}, "no finite numbers"),
-        ({"gates": model_gate(metrics={"skill": {"min": float("nan")}})}, "no finite numbers"),
-        ({"gates": model_gate(rows_min=None)}, "no model.rows_min"),
-        ({"gates": model_gate(rows_min=0)}, "no model.rows_min"),
-        ({"gates": {"data": {"rows_min": 1}}}, "without a rule nothing is blessed"),
+        # the absolute bounds
+        ({"rules": [{"metric": "skill", "min": 0.99}]}, "skill is 0.5"),
+        ({"rules": [{"metric": "log_loss", "max": 0.01}]}, "above the maximum 0.01"),
+        ({"candidate": broken(float("nan"))}, "skill is missing or not finite for this candidate"),
+        ({"candidate": broken(float("inf"))}, "skill is missing or not finite for this candidate"),
+        ({"candidate": predictions(1.5, rows=9)}, "only 9 test rows"),
+        ({"rules": [{"metric": "no_such", "min": 0}]}, "it is no metric of a binary task"),
+        ({"rules": [{"metric": "rmse", "max": 1}]}, "it is no metric of a binary task"),
+        # the rules themselves
+        ({"rules": []}, "without a rule nothing is blessed"),
+        ({"rules": None}, "without a rule nothing is blessed"),
+        ({"rules": [{"metric": "skill"}]}, "must give min, max, margin or gain"),
+        ({"rules": [{"metric": "skill", "mni": 0.1}]}, "unknown key 'mni'"),
+        ({"rules": [{"metric": "skill", "min": "a"}]}, "no finite numbers"),
+        ({"rules": [{"metric": "skill", "min": float("nan")}]}, "no finite numbers"),
+        ({"rules": [{"metric": "skill", "margin": -0.1}]}, "margin or gain in gates.yaml is negative"),
+        ({"rules": [{"min": 0.1}]}, "names no metric"),
+        ({"rules": ["skill"]}, "must be a mapping"),
+        ({"rows_min": None}, "no model.rows_min"),
+        ({"rows_min": 0}, "no model.rows_min"),
+        # slices
+        ({"rules": [SKILL | {"slice": "village"}]}, "no column 'village' to slice by"),
+        ({"rules": [SKILL | {"slice": {"town": "c"}}]}, "skill on town = c: only 0 test rows"),
+        ({"rules": [SKILL | {"slice": {"town": "tiny"}, "rows_min": 50}]}, "only 20 test rows"),
+        ({"rules": [SKILL | {"slice": "town", "rows_min": 5000}]}, "no value of 'town' has 5000"),
+        ({"rules": [SKILL | {"slice": [1]}]}, "its slice in gates.yaml must be"),
+        # the champion
+        ({"bootstrap": "leave out"}, "there is no champion"),
+        ({"bootstrap": "  "}, "there is no champion"),
+        ({"bootstrap": True}, "there is no champion"),
+        ({"champion": predictions(1.5), "reason": "its columns are gone"}, "its columns are gone"),
+        ({"champion": predictions(1.5) | {"row_id": np.arange(ROWS) + 1}}, "asked about other rows"),
+        ({"champion": broken(float("nan")), "rules": [SKILL | {"margin": 0.5}]}, "not finite for the champion"),
+        ({"champion": predictions(3.0), "rules": [SKILL | {"margin": 0.01}]}, "may be worse than the champion"),
+        ({"champion": predictions(1.6), "rules": [SKILL | {"margin": 0.0001}]}, "may be worse than the champion"),
+        ({"champion": predictions(1.5), "rules": [SKILL | {"gain": 0}]}, "not surely better than the champion"),
+        ({"champion": predictions(1.5), "candidate": worse_in_a(),
+          "rules": [{"metric": "log_loss", "slice": "town", "rows_min": 100, "margin": 0.02}]},
+         "log_loss on town = a may be worse"),
+        # the checks
         ({"findings": [{**GOOD, "status": "fail"}]}, "x: fine"),
         ({"findings": [{**GOOD, "status": "error"}]}, "x: fine"),
         ({"findings": [GOOD, {**GOOD, "status": "whatever"}]}, "x: fine"),
     ],
-)
-def test_a_bad_candidate_is_not(
-    bless: Callable[..., dict[str, Any]], change: dict[str, Any], reason: str
-) -> None:
-    verdict = bless(**change)
+)  # fmt: skip
+def test_a_bad_candidate_is_not(bless: Bless, change: dict[str, Any], reason: str) -> None:
+    verdict = bless(**({"rules": [SKILL]} | change))
     assert verdict["blessed"] is False
     assert any(reason in said for said in verdict["reasons"]), verdict["reasons"]
+
+
+def test_slices_with_few_rows_are_listed_where_each_value_is_meant(bless: Bless) -> None:
+    verdict = bless([SKILL | {"slice": "town", "rows_min": 100}])
+    assert [rule["slice"] for rule in verdict["rules"]] == ["town = b", "town = a"] or [
+        rule["slice"] for rule in verdict["rules"]
+    ] == ["town = a", "town = b"]
+    assert verdict["not_judged"] == [
+        {"slice": "town = tiny", "rows": 20, "reason": "fewer than rows_min"}
+    ]
+
+
+def test_a_negative_metric_that_gets_worse_is_seen_as_worse(bless: Bless) -> None:
+    # r2 of -0.5 against -0.9: a rule on ratios would call it better.
+    from ops.gates.blessing import judge_one
+    from ops.gates.rules import read_rules
+    from ops.gates.statistics import Predictions, compare
+
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=6000)
+    worse = Predictions(truth, truth + rng.normal(scale=1.38, size=6000))
+    bad = Predictions(truth, truth + rng.normal(scale=1.22, size=6000))
+    [rule] = read_rules([{"metric": "r2", "margin": 0.05}], 10)
+    for candidate, champion, passed in ((worse, bad, False), (bad, worse, True)):
+        found = compare(
+            "regression", candidate, champion, {}, [("r2", "all")], baseline=0.0
+        )[("r2", "all")]  # fmt: skip
+        assert (found.candidate or 0) < -0.3
+        assert judge_one(rule, "all", found, False)["passed"] is passed
 
 
 @pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"findings": []}', None])
@@ -134,7 +256,6 @@ def test_without_findings_nothing_is_judged(here: Path, report: str | None) -> N
     from ops.gates.blessing import bless as judge
 
     put("gates.yaml", GATES)
-    put("metrics.json", {"test": METRICS})
     put("blessing.json", {"blessed": True})
     if report is not None:
         Path("reports/model.json").write_text(report)

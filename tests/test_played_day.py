@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -113,7 +114,8 @@ def test_6_pipeline_and_gate(project: BakedProject) -> None:
 
 
 def test_7_nothing_changed_nothing_runs(project: BakedProject) -> None:
-    assert "up to date" in project.make("pipeline").stdout
+    said = project.make("pipeline").stdout
+    assert re.findall("Running stage '(.*)'", said) == ["champion"]
     assert project.git("status", "--porcelain") == ""
 
 
@@ -225,6 +227,9 @@ def test_13_new_data_makes_a_new_candidate(project: BakedProject, day: Path) -> 
     assert "changed since the verdict" in project.ops("gate", code=1).stdout
     project.make("pipeline", "gate")
     assert metrics(project)["test"]["rows"] > before
+    verdict = json.loads(project.read("blessing.json"))
+    assert verdict["champion"].keys() == {"model_digest"}
+    assert verdict["rules"][0]["low"] > -verdict["rules"][0]["margin"]
     assert "data/source.csv.dvc" in project.git("status", "--porcelain")
     project.git("commit", "--quiet", "--all", "--message", "More orders")
 
@@ -246,23 +251,50 @@ def test_14_broken_data_stops_before_training(project: BakedProject) -> None:
 def test_15_back_to_what_was_good(project: BakedProject) -> None:
     project.git("checkout", "--", ".")
     project.activated("dvc", "checkout", "--force")
-    assert "up to date" in project.make("pipeline").stdout
+    said = project.make("pipeline").stdout
+    assert re.findall("Running stage '(.*)'", said) == ["champion"]
     project.ops("gate")
 
 
+DUMMY = (
+    "class: sklearn.ensemble.HistGradientBoostingClassifier\n"
+    "    params: {max_iter: 100, learning_rate: 0.1, max_leaf_nodes: 31}",
+    "class: sklearn.dummy.DummyClassifier\n    params: {strategy: prior}",
+)
+
+
 def test_16_a_model_that_knows_nothing_is_not_blessed(project: BakedProject) -> None:
-    project.replace(
-        "params.yaml",
-        "class: sklearn.ensemble.HistGradientBoostingClassifier\n"
-        "    params: {max_iter: 100, learning_rate: 0.1, max_leaf_nodes: 31}",
-        "class: sklearn.dummy.DummyClassifier\n    params: {strategy: prior}",
-    )
+    project.replace("params.yaml", *DUMMY)
     project.make("pipeline")
     said = project.ops("gate", code=1).stdout
     assert "skill is" in said
     assert "below the minimum 0.02" in said
     refusal = project.run(".venv-serve/bin/python", "-m", "src.order_returns.service", code=2)
     assert "is not blessed: see `make gate`" in refusal.stderr
+
+
+def test_16_a_model_that_is_a_little_worse_is_not_blessed(project: BakedProject) -> None:
+    project.git("checkout", "--", "params.yaml")
+    project.replace(
+        "params.yaml", "max_iter: 100, learning_rate: 0.1", "max_iter: 3, learning_rate: 0.1"
+    )
+    project.make("pipeline")
+    said = project.ops("gate", code=1).stdout
+    assert "skill may be worse than the champion by more than 0.05" in said
+
+
+def test_16_the_report_says_why(project: BakedProject) -> None:
+    project.make("report", "HTML=1")
+    first = project.read("reports/report.md").splitlines()[0]
+    assert "not blessed" in first.lower()
+    assert project.has_file("reports/report.html")
+
+
+@pytest.fixture
+def dummy(project: BakedProject) -> BakedProject:
+    project.git("checkout", "--", "params.yaml")
+    project.replace("params.yaml", *DUMMY)
+    return project
 
 
 @pytest.mark.parametrize(
@@ -275,12 +307,10 @@ def test_16_a_model_that_knows_nothing_is_not_blessed(project: BakedProject) -> 
     ],
 )
 def test_17_a_slip_in_params_is_named(
-    project: BakedProject, old: str, new: str, sentence: str
+    dummy: BakedProject, old: str, new: str, sentence: str
 ) -> None:
-    text = project.read("params.yaml")
-    project.replace("params.yaml", old, new)
-    said = project.run(".venv/bin/python", "-m", "order_returns.train", code=2)
-    project.write("params.yaml", text)
+    dummy.replace("params.yaml", old, new)
+    said = dummy.run(".venv/bin/python", "-m", "order_returns.train", code=2)
     assert sentence in said.stderr
     assert len(said.stderr.strip().splitlines()) <= 2
 

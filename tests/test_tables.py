@@ -41,6 +41,8 @@ def read(science: BakedProject, tmp_path: Path) -> Read:
         (["1", "", "-3"], "int64", [1, None, -3]),
         (["1", "2.5", "1e3"], "double", [1.0, 2.5, 1000.0]),
         ([" 1", "2 ", ""], "int64", [1, 2, None]),
+        (["1.5", "   ", "2"], "double", [1.5, None, 2.0]),
+        (["1.0", "2.0", "7"], "double", [1.0, 2.0, 7.0]),
         (["0.5", "0.25", "-0.1"], "double", [0.5, 0.25, -0.1]),
         (["0", "10", "7"], "int64", [0, 10, 7]),
         (["007", "012", "100"], "string", ["007", "012", "100"]),
@@ -102,6 +104,47 @@ def test_decimal_comma(read: Read) -> None:
     assert read("a;b\n1,5;2\n-2,25;3\n", decimal=",")["a"] == ("double", [1.5, -2.25])
 
 
+def test_decimal_comma_with_grouped_thousands(read: Read) -> None:
+    assert read("a;b\n1.234,5;3.5\n-2;4\n12.345.678;1\n", decimal=",") == {
+        "a": ("double", [1234.5, -2.0, 12345678.0]),
+        "b": ("string", ["3.5", "4", "1"]),
+    }
+
+
+def test_whole_numbers_with_a_point_are_integers_where_the_schema_says_so(read: Read) -> None:
+    types = {"n": {"type": "integer"}, "k": {"type": "integer"}}
+    assert read("n,k\n5.0,5.5\n,6\n", types) == {
+        "n": ("int64", [5, None]),
+        "k": ("string", ["5.5", "6"]),
+    }
+
+
+def test_parquet_types_become_ours(read: Read, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    when = datetime(2024, 5, 1, 12)
+    table = pa.table(
+        {
+            " big ": pa.array([2**63 + 1, 1], pa.uint64()),
+            "small": pa.array([1, None], pa.uint8()),
+            "money": pa.array([1, 2], pa.decimal128(10, 2)),
+            "kind": pa.array(["a", "b"]).dictionary_encode(),
+            "day": pa.array([when.date(), None]),
+            "at": pa.array([1, 2], pa.timestamp("ns", "Europe/Zurich")),
+            "far": pa.array([datetime(9999, 12, 31), None], pa.timestamp("us")),
+            "none": pa.nulls(2),
+        }
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    found = read((tmp_path / "in.parquet").read_bytes(), name="t.parquet")
+    assert {name: kind for name, (kind, _) in found.items()} == {
+        "big": "double", "small": "int64", "money": "double", "kind": "string",
+        "day": "timestamp[us]", "at": "timestamp[us]", "far": "timestamp[us]", "none": "string",
+    }  # fmt: skip
+    assert found["day"][1] == [datetime(2024, 5, 1), None]
+
+
 def test_a_byte_order_mark_and_nameless_columns(read: Read) -> None:
     found = read(b"\xef\xbb\xbf, a ,b\r\n0,1,2\r\n1,3,4\r\n")
     assert list(found) == ["unnamed_0", "a", "b"]
@@ -120,6 +163,7 @@ def test_another_encoding_when_it_is_named(read: Read) -> None:
         (b"\xff\xfea\x00,\x00b\x00\n\x00", "t.csv", r"is not utf-8 text"),
         (b"a,b\n", "t.csv", r"has no rows"),
         (b"", "t.csv", r"is empty"),
+        (b"a,b\n1,2\na,b\n3,4\n", "t.csv", r"repeats its header in row 3"),
         (b"a,a\n1,2\n", "t.csv", r"column 'a' stands twice"),
         (b"PAR1 cut", "t.parquet", r"no readable Parquet file"),
         (b"", "t.parquet", r"no readable Parquet file"),

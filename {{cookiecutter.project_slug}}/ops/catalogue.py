@@ -37,6 +37,7 @@ def catalogue() -> int:
 
     for noisy in ("mlflow", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it looks for a pip
     try:
         run = _log(mlflow, uri, pipeline, trusted)
     except (MlflowException, OSError) as error:

@@ -51,6 +51,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Stop(f"{path} is not there: restore it with `git checkout {path}`") from None
+    except UnicodeDecodeError:
+        raise Stop(f"{path} is not UTF-8 text: save it as UTF-8") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}," if mark else ""
@@ -58,6 +60,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise Stop(f"{path} is empty or no mapping: restore it with `git checkout {path}`")
     return content
+
+
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """One mapping of a YAML file; an absent one is empty."""
+    section = read_yaml(path).get(name) or {}
+    if not isinstance(section, dict):
+        raise Stop(f"{path}: {name} is no mapping: restore it with `git checkout {path}`")
+    return section
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import SingleQuotedScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from .console import GOOD, Stop, read_yaml, say, write_text
 
@@ -131,6 +131,8 @@ def _no_feature(values: pa.ChunkedArray) -> str | None:
     if known == 0:
         return "all values are missing"
     distinct = pc.count_distinct(values).as_py()
+    if _decimal_comma(values):
+        return "numbers with a decimal comma: set ingest.decimal in params.yaml"
     if pa.types.is_string(values.type) and distinct > 20:
         if distinct > known / 2:
             return f"text-like identifier: {distinct:,} different values in {known:,} rows"
@@ -141,6 +143,14 @@ def _no_feature(values: pa.ChunkedArray) -> str | None:
         if limits["max"] - limits["min"] + 1 == known:
             return "row number: every whole number once"
     return None
+
+
+def _decimal_comma(values: pa.ChunkedArray) -> bool:
+    if not pa.types.is_string(values.type):
+        return False
+    pattern = r"^\s*[+-]?\d{1,3}(\.?\d{3})*,\d+\s*$"
+    share = pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py()
+    return bool(share and share > 0.5)
 
 
 def _keep_one(columns: dict[str, dict[str, Any]]) -> None:
@@ -159,6 +169,10 @@ def _task(values: pa.ChunkedArray, schema: dict[str, Any]) -> tuple[str, list[An
     target, asked = schema["target"], schema.get("task", "auto")
     if pa.types.is_timestamp(values.type):
         raise Stop(f"target {target!r} is a date: derive a number or a class from it")
+    if _decimal_comma(values):
+        raise Stop(
+            f"target {target!r} is a number with a decimal comma: set ingest.decimal in params.yaml"
+        )
     distinct = pc.unique(values.drop_null()).to_pylist()
     numeric = not (pa.types.is_string(values.type) or pa.types.is_boolean(values.type))
     whole = numeric and all(float(value).is_integer() for value in distinct[: MAX_CLASSES + 1])
@@ -203,6 +217,7 @@ def _write(schema: dict[str, Any]) -> None:
     dumper = YAML()
     dumper.width = 10_000
     dumper.preserve_quotes = True
+    dumper.representer.add_representer(float, _float)
     document = dumper.load(SCHEMA.read_text(encoding="utf-8"))
     for key in ("task", "identity"):
         document[key] = schema.get(key)
@@ -227,9 +242,19 @@ def _flow(value: Any) -> Any:
 
 def _quoted(value: Any) -> Any:
     # `no` is text to YAML 1.2, which writes it bare, and false to YAML 1.1, which most readers are.
+    if isinstance(value, str) and not value.isprintable():
+        return DoubleQuotedScalarString(value)
     if isinstance(value, str) and _read_by_11(value) != value:
         return SingleQuotedScalarString(value)
     return value
+
+
+def _float(representer: Any, value: float) -> Any:
+    # 1e-05 is text to YAML 1.1, which wants a point: 1.0e-05.
+    text = repr(float(value))
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return representer.represent_scalar("tag:yaml.org,2002:float", text)
 
 
 def _read_by_11(text: str) -> Any:

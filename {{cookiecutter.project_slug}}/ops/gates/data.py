@@ -7,8 +7,9 @@ a reason to retrain.
 
 from pathlib import Path
 
-from ..console import CLOSED, GOOD, Stop, read_json, read_yaml, say, write_json
+from ..console import CLOSED, GOOD, Stop, read_json, read_section, say, write_json
 from ..findings import Finding, closing, read_findings
+from .rules import is_number
 
 CHECKS = Path("reports/data.json")
 REPORT = Path("reports/data_gate.json")
@@ -17,9 +18,9 @@ REPORT = Path("reports/data_gate.json")
 def judge() -> int:
     """Write ``reports/data_gate.json``; exit 1 when the gate is closed."""
     REPORT.unlink(missing_ok=True)
-    rules = read_yaml(Path("gates.yaml")).get("data") or {}
+    rules = read_section(Path("gates.yaml"), "data")
     least, rows = rules.get("rows_min"), read_json(CHECKS).get("rows")
-    if not isinstance(least, int) or least < 1:
+    if not is_number(least) or least < 1:
         raise Stop("gates.yaml has no data.rows_min: a gate without rules is no gate; restore it")
     if not isinstance(rows, int):
         raise Stop(f"{CHECKS} does not say how many rows were checked: run `make pipeline`")

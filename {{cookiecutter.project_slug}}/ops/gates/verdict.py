@@ -5,8 +5,9 @@ import subprocess
 import sys
 from typing import Any
 
-from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_json
+from ..console import CLOSED, GOOD, Stop, paint, read_json
 from . import blessing, data
+from .rules import BOUNDS
 
 
 def show(*, as_json: bool) -> int:
@@ -50,27 +51,38 @@ def stale_stages() -> list[str]:
         check=False,
     )
     if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Stop(f"`dvc status` failed ({last}): run `make setup`", INFRASTRUCTURE)
-    return sorted(json.loads(done.stdout))
+        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+        reason = said[0].removeprefix("ERROR: ") if said else "no message"
+        raise Stop(f"DVC cannot say whether the verdict is fresh ({reason}): mend that first")
+    found = json.loads(done.stdout)
+    return sorted(stage for stage, why in found.items() if why != ["always changed"])
 
 
 def lines(verdict: dict[str, Any]) -> list[str]:
     """The verdict in words: the answer first, then the rules, then why not."""
     if verdict["open"]:
         text = [paint("OPEN", "green") + ": the candidate is blessed"]
+        if reason := ((verdict["blessing"] or {}).get("champion") or {}).get("bootstrap"):
+            text.append(f"  compared with no champion: {reason}")
     else:
         text = [paint("CLOSED", "red") + f": {len(verdict['reasons'])} reason(s)"]
     gate = verdict["data_gate"]
     text.append(f"  data gate  {_mark(gate['open'])}  {gate['rows']:,} rows")
     for rule in (verdict["blessing"] or {}).get("rules", []):
-        bounds = ", ".join(f"{side} {rule[side]:.4g}" for side in ("min", "max") if side in rule)
-        value = "missing" if rule["value"] is None else f"{rule['value']:.4g}"
-        text.append(f"  {rule['metric']:<10} {_mark(rule['passed'])}  {value} ({bounds})")
+        text.append(_rule_line(rule))
     warned = [f for f in gate["findings"] if f["status"] == "warn"]
     if warned:
         text.append(f"  {len(warned)} warning(s) on the data: see {data.REPORT}")
     return text + [f"  - {reason}" for reason in verdict["reasons"]]
+
+
+def _rule_line(rule: dict[str, Any]) -> str:
+    name = rule["metric"] if rule["slice"] == "all" else f"{rule['metric']} on {rule['slice']}"
+    bounds = ", ".join(f"{side} {rule[side]:.4g}" for side in BOUNDS if rule.get(side) is not None)
+    value = "missing" if rule["candidate"] is None else f"{rule['candidate']:.4g}"
+    if rule["low"] is not None:
+        value += f" against {rule['champion']:.4g}, better by {rule['low']:+.4g} or more"
+    return f"  {name:<10} {_mark(rule['passed'])}  {value} ({bounds})"
 
 
 def _mark(good: bool) -> str:

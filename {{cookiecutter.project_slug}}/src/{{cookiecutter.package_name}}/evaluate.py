@@ -12,10 +12,11 @@ from . import metrics
 from . import model as store
 from .schema import Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
-from .stage import run_stage, say, whole_file
+from .stage import InputError, run_stage, say, whole_file
 from .table import write_table
 from .train import encode_target
 
+CHAMPION = Path("champion")
 PREDICTIONS = Path("predictions")
 METRICS = Path("metrics.json")
 
@@ -35,8 +36,28 @@ def predictions(model: store.Model, path: Path, schema: Schema) -> tuple[pa.Tabl
     return pa.table(columns), truth, raw
 
 
+def champion_predictions(schema: Schema) -> pa.Table:
+    """What the champion says of the candidate's test rows.
+
+    No rows where there is no champion, or where it cannot be asked: then the file's metadata gives
+    the reason, and the blessing decides what that means.
+    """
+    empty = pa.table({"row_id": pa.array([], pa.int64())})
+    if not (CHAMPION / store.CARD).exists():
+        return empty
+    say("evaluate: predicting the test rows with the champion")
+    try:
+        champion = store.load(CHAMPION)
+        if champion.task != schema.task or champion.classes != schema.classes:
+            raise InputError("the champion has another task or other classes than schema.yaml")
+        return predictions(champion, TEST, schema)[0]
+    except (InputError, pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
+        reason = str(error) if isinstance(error, InputError) else "its columns are not those of now"
+        return empty.replace_schema_metadata({"reason": reason})
+
+
 def evaluate() -> str:
-    """Write ``predictions/{train,test}.parquet`` and ``metrics.json``."""
+    """Write ``predictions/{train,test,champion}.parquet`` and ``metrics.json``."""
     schema, model = load_schema(), store.load()
     results: dict[str, Any] = {}
     baseline: Any = None
@@ -52,6 +73,7 @@ def evaluate() -> str:
                 baseline = _prior(truth, len(schema.classes))
             values = metrics.classification(truth, raw, baseline)
         results[side] = {"rows": len(truth), **values}
+    write_table(champion_predictions(schema), PREDICTIONS / "champion.parquet")
     with whole_file(METRICS) as draft:
         draft.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     shown = {name: value for name, value in results["test"].items() if value is not None}

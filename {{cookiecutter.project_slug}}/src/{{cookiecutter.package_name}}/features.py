@@ -26,7 +26,10 @@ def build_features(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataF
     for name, column in columns.items():
         values = raw[name]
         if column.type == "datetime":
-            parts |= _calendar(name, values, trend=column.role != "time")
+            for part, numbers in _calendar(values, trend=column.role != "time").items():
+                label = f"{name} ({part})"
+                # Somebody may have a column of that very name.
+                parts[label if label not in columns else f"{label} of {name}"] = numbers
         elif column.type == "boolean":
             parts[name] = values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
         elif column.type == "string":
@@ -39,16 +42,17 @@ def build_features(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataF
     return pd.DataFrame(parts, index=raw.index)
 
 
-def _calendar(name: str, values: pd.Series, *, trend: bool) -> dict[str, object]:
-    when = pd.to_datetime(values).dt
+def _calendar(values: pd.Series, *, trend: bool) -> dict[str, object]:
+    # Microseconds, since nanoseconds end in 2262 and people write 9999-12-31.
+    moments = pd.to_datetime(values).astype("datetime64[us]")
     parts: dict[str, object] = {
-        f"{name} (month)": when.month.to_numpy(dtype="float64"),
-        f"{name} (weekday)": when.day_of_week.to_numpy(dtype="float64"),
-        f"{name} (hour)": when.hour.to_numpy(dtype="float64"),
+        "month": moments.dt.month.to_numpy(dtype="float64"),
+        "weekday": moments.dt.day_of_week.to_numpy(dtype="float64"),
+        "hour": moments.dt.hour.to_numpy(dtype="float64"),
     }
     if trend:
-        days = (pd.to_datetime(values) - pd.Timestamp(0)) / pd.Timedelta(days=1)
-        parts[f"{name} (days)"] = days.to_numpy(dtype="float64")
+        days = moments.to_numpy().astype("int64") / 86_400_000_000
+        parts["days"] = np.where(moments.isna(), np.nan, days)
     return parts
 
 

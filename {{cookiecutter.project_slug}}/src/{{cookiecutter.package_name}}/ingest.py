@@ -9,11 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from .params import DerivedTarget, load_params
-from .schema import load_schema
+from .schema import Schema, load_schema
 from .stage import InputError, run_stage, say
 from .table import read_table, write_table
 
 DATASET = Path("data/dataset.parquet")
+CLASSIFICATION = ("binary", "multiclass")
+MAX_INTEGER_CLASSES = 10  # as `ops schema init` decides a task
 
 
 def prepare(table: pa.Table) -> pa.Table:
@@ -29,6 +31,18 @@ def derive_target(table: pa.Table, rule: DerivedTarget) -> pa.Table:
             "correct ingest.derive_target in params.yaml"
         )
     return table.append_column(rule.name, pc.greater(table[rule.source], rule.above))
+
+
+def whole_classes(table: pa.Table, schema: Schema) -> pa.Table:
+    """Classes 0.0 and 1.0, as a table with gaps has them, are the classes 0 and 1."""
+    values = table[schema.target]
+    few = schema.task == "auto" and pc.count_distinct(values).as_py() <= MAX_INTEGER_CLASSES
+    if not pa.types.is_floating(values.type) or not (few or schema.task in CLASSIFICATION):
+        return table
+    if not pc.all(pc.equal(values, pc.floor(values))).as_py():
+        return table
+    position = table.column_names.index(schema.target)
+    return table.set_column(position, schema.target, values.cast(pa.int64()))
 
 
 def ingest() -> str:
@@ -47,6 +61,7 @@ def ingest() -> str:
     labelled = table.filter(pc.is_valid(table[schema.target]))
     if labelled.num_rows == 0:
         raise InputError(f"{options.source} has no row with a {schema.target!r}: add labelled rows")
+    labelled = whole_classes(labelled, schema)
     write_table(labelled, DATASET)
     dropped = table.num_rows - labelled.num_rows
     note = f", {dropped:,} without a target left out" if dropped else ""

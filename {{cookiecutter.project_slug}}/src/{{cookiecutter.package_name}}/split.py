@@ -30,16 +30,25 @@ def content_hash(table: pa.Table, columns: list[str]) -> npt.NDArray[np.uint64]:
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for name in columns:
         values = table[name]
-        if pa.types.is_timestamp(values.type):
-            values = values.cast(pa.int64())
-        if not pa.types.is_string(values.type):
-            # An integer column that gets its first missing value becomes floating point.
-            values = values.cast(pa.float64())
-        part = pd.util.hash_array(
-            values.to_pandas().to_numpy(dtype=object if pa.types.is_string(values.type) else None)
-        )
+        if pa.types.is_string(values.type):
+            part = pd.util.hash_array(values.to_pandas().to_numpy(dtype=object))
+        else:
+            part = _number_hash(values)
         total = total * np.uint64(1_000_003) + part
     return pd.util.hash_array(total)
+
+
+def _number_hash(values: pa.ChunkedArray) -> npt.NDArray[np.uint64]:
+    # An integer column that gets its first missing value becomes floating point, and must hash as
+    # before; what a float cannot hold of a long integer is added.
+    values = values.cast(pa.int64()) if pa.types.is_timestamp(values.type) else values
+    floats = values.cast(pa.float64(), safe=False).to_numpy()
+    part = pd.util.hash_array(floats)
+    if pa.types.is_integer(values.type):
+        near = np.where(np.abs(floats) < 2**62, floats, 0).astype(np.int64)
+        rest = values.fill_null(0).to_numpy() - near
+        part = part + rest.astype(np.uint64) * np.uint64(1_000_003)
+    return part
 
 
 def row_ids(
@@ -62,7 +71,7 @@ def held_out(
         times = table[schema.time_column]
         if pa.types.is_timestamp(times.type):
             times = times.cast(pa.int64())
-        at = times.cast(pa.float64()).to_numpy()
+        at = times.cast(pa.float64(), safe=False).to_numpy()
         known = at[np.isfinite(at)]
         if known.size == 0:
             raise InputError(

@@ -7,6 +7,7 @@ thousand rows nor the size of a block decides.
 """
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -51,7 +52,7 @@ def read_table(
     columns = columns or {}
     try:
         if path.suffix.lower() in PARQUET:
-            table = _normalise(pq.read_table(path, partitioning=None))
+            table = _normalise(path, pq.read_table(path, partitioning=None))
         else:
             table = _read_csv(path, options, columns)
     except (pa.ArrowInvalid, OSError) as error:
@@ -112,6 +113,25 @@ def _codec(options: Ingest) -> str:
 
 def _read_csv(path: Path, options: Ingest, columns: Mapping[str, Column]) -> pa.Table:
     names, delimiter = header(path, options)
+    table = _parse_csv(path, options, columns, names, delimiter)
+    again = pc.and_(*(pc.equal(_text(table[name]), name) for name in names[:2]))
+    if pc.any(again).as_py():
+        row = pc.index(again, True).as_py() + 2
+        raise InputError(f"{path} repeats its header in row {row}: remove that line")
+    return table
+
+
+def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    return values if pa.types.is_string(values.type) else values.cast(pa.string())
+
+
+def _parse_csv(
+    path: Path,
+    options: Ingest,
+    columns: Mapping[str, Column],
+    names: list[str],
+    delimiter: str,
+) -> pa.Table:
     direct = {  # read at once as what they are; the rest goes through text
         name: ARROW_TYPES[column.type]
         for name in names
@@ -170,6 +190,9 @@ def _typed(values: pa.ChunkedArray, column: Column | None, decimal: str) -> pa.C
     elif values.type != ARROW_TYPES[column.type]:
         with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             values = _cast(values, column.type, decimal, column.format)
+        if column.type == "integer" and pa.types.is_string(values.type):
+            with suppress(pa.ArrowInvalid):  # 5.0 is whole, 5.5 stays text
+                values = _cast(values, "number", decimal).cast(ARROW_TYPES["integer"])
     if pa.types.is_floating(values.type):
         # No model can use an infinite value, and JSON cannot carry one: it counts as missing.
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
@@ -199,11 +222,22 @@ def _cast(
     if not pa.types.is_string(values.type):
         return values.cast(ARROW_TYPES[kind])
     values = pc.utf8_trim_whitespace(values)
+    # A cell of nothing but blanks is missing.
+    values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
     if kind == "datetime":
         return _datetime(values, fmt)
     if kind == "number" and decimal != ".":
-        values = pc.replace_substring(values, decimal, ".")
+        values = _with_point(values, decimal)
     return values.cast(ARROW_TYPES[kind])
+
+
+def _with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
+    """1.234,5 as 1234.5; a point that does not group thousands is no number then."""
+    pointed = values.filter(pc.match_substring(values, "."))
+    grouped = r"^[+-]?\d{1,3}(\.\d{3})+(" + re.escape(decimal) + r"\d*)?$"
+    if len(pointed) and not pc.all(pc.match_substring_regex(pointed, grouped)).as_py():
+        raise pa.ArrowInvalid("a point that groups no thousands")
+    return pc.replace_substring(pc.replace_substring(values, ".", ""), decimal, ".")
 
 
 def _datetime(values: pa.ChunkedArray, fmt: str | None) -> pa.ChunkedArray:
@@ -224,29 +258,31 @@ def _datetime(values: pa.ChunkedArray, fmt: str | None) -> pa.ChunkedArray:
     return fits[0]
 
 
-def _normalise(table: pa.Table) -> pa.Table:
+def _normalise(path: Path, table: pa.Table) -> pa.Table:
     """The many types of a Parquet file, as the five of ``schema.yaml``."""
     columns = {}
-    for name, values in zip(table.column_names, table.columns, strict=True):
+    for name, values in zip(clean_names(path, table.column_names), table.columns, strict=True):
         kind = values.type
         if pa.types.is_dictionary(kind):
             values, kind = values.cast(kind.value_type), kind.value_type
         if pa.types.is_integer(kind):
             target: ColumnType = "integer"
+            if kind == pa.uint64() and (pc.max(values).as_py() or 0) >= 2**63:
+                target = "number"
         elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             target = "number"
         elif pa.types.is_boolean(kind):
             target = "boolean"
         elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
             target = "datetime"
-            values = (
-                values.cast(pa.timestamp("us", kind.tz)) if getattr(kind, "tz", None) else values
-            )
+            if getattr(kind, "tz", None):  # its values are UTC already
+                values = values.cast(pa.timestamp("us", kind.tz), safe=False)
         elif pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
             target = "string"
         else:
             raise pa.ArrowInvalid(f"column {name!r} holds {kind}; make it a number, text or date")
-        columns[name] = values.cast(ARROW_TYPES[target], safe=target != "datetime")
+        # Digits beyond microseconds, or beyond what a float holds, are no reason to stop.
+        columns[name] = values.cast(ARROW_TYPES[target], safe=target not in ("datetime", "number"))
     return pa.table(columns)
 
 

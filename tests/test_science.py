@@ -1,0 +1,177 @@
+"""The science on what people's columns really hold, and the schema that is inferred from them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import yaml
+from baked import BakedProject
+
+SNOWFLAKES = [2**60 + k for k in range(200)]
+
+
+@pytest.fixture
+def describe(
+    science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """schema.yaml as `ops schema init` writes it for a table, read back as most readers do."""
+    from ops import schema_init
+
+    def describe(table: dict[str, Any], **answers: Any) -> dict[str, Any]:
+        asked = {"task": "auto", "target": "y", **answers}
+        monkeypatch.chdir(tmp_path)
+        Path("schema.yaml").write_text("# kept\n" + yaml.safe_dump(asked | {"columns": {}}))
+        described = schema_init.describe(pa.table(table), asked, {})
+        schema_init._write(described)
+        text = Path("schema.yaml").read_text(encoding="utf-8")
+        assert text.startswith("# kept")
+        found: dict[str, Any] = yaml.safe_load(text)
+        assert found["columns"] == described["columns"]
+        return found
+
+    return describe
+
+
+Y = [k % 2 for k in range(200)]
+WORDS = ["yes", "no", "null", "~", "1.5", "a: b", "# c", "é\x85", "", " lead", "{x}", "on", "1e3"]
+
+
+def test_every_word_is_read_back_as_it_was(describe: Callable[..., dict[str, Any]]) -> None:
+    names = [word for word in WORDS if word]
+    table = {name: [WORDS[k % len(WORDS)] for k in range(200)] for name in names}
+    columns = describe(table | {"y": Y})["columns"]
+    assert list(columns) == [*names, "y"]
+    assert all(columns[name]["categories"] == sorted(WORDS) for name in names)
+
+
+@pytest.mark.parametrize("value", [1e-05, 1e16, 1e308, -1e-300, 0.1, 3.0])
+def test_every_number_is_read_back_as_a_number(
+    describe: Callable[..., dict[str, Any]], value: float
+) -> None:
+    columns = describe({"x": [value, 2.0] * 100, "y": Y})["columns"]
+    assert sorted([columns["x"]["min"], columns["x"]["max"]]) == sorted([value, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "classes"),
+    [
+        ([True, False], "binary", [False, True]),
+        (["yes", "no"], "binary", ["no", "yes"]),
+        ([1, 2], "binary", [1, 2]),
+        ([0.0, 1.0], "binary", [0, 1]),
+        ([-1, 0, 1], "multiclass", [-1, 0, 1]),
+        (list(range(11)), "regression", []),
+        ([0.5, 1.0], "regression", []),
+        (["a", "b", "c"], "multiclass", ["a", "b", "c"]),
+    ],
+)
+def test_the_task_follows_the_target(
+    describe: Callable[..., dict[str, Any]], target: list[Any], task: str, classes: list[Any]
+) -> None:
+    rows = (target * 200)[:200]
+    schema = describe({"x": np.arange(200) / 7, "y": rows})
+    assert (schema["task"], schema["classes"]) == (task, classes)
+
+
+@pytest.mark.parametrize(
+    ("values", "answers", "sentence"),
+    [
+        ([1] * 200, {}, "has one value only"),
+        ([f"name {k}" for k in range(200)], {}, "200 classes in 200 rows"),
+        ([f"{k},5" for k in range(200)], {}, "number with a decimal comma"),
+        (["a", "b"] * 100, {"task": "regression"}, "is no number"),
+        ([0.5, 0.25] * 100, {"task": "binary"}, "has fractions"),
+        ([1, 2, 3, 4] * 50, {"task": "binary"}, "has 4 values, not two"),
+        ([datetime(2024, 1, 1)] * 200, {}, "is a date"),
+        (Y, {"time_column": "t"}, "'t' is no column"),
+        (Y, {"time_column": "x"}, "holds text that is no date"),
+    ],
+)
+def test_a_target_that_cannot_be_is_refused(
+    describe: Callable[..., dict[str, Any]], values: list[Any], answers: Any, sentence: str
+) -> None:
+    from ops.console import Stop
+
+    with pytest.raises(Stop, match=sentence) as refusal:
+        describe({"x": ["p", "q"] * 100, "y": values}, **answers)
+    assert refusal.value.code == 2
+
+
+def test_useless_columns_are_no_features_and_say_why(
+    describe: Callable[..., dict[str, Any]],
+) -> None:
+    columns = describe(
+        {
+            "row": range(200),
+            "name": [f"n{k}" for k in range(200)],
+            "story": [f"{'long ' * 15}{k % 30}" for k in range(200)],
+            "comma": [f"{k % 30},5" for k in range(200)],
+            "gone": pa.nulls(200, pa.string()),
+            "x": [1.0, 2.0] * 100,
+            "y": Y,
+        }
+    )["columns"]
+    notes = {name: column.get("note", "") for name, column in columns.items()}
+    assert {n for n, c in columns.items() if c["role"] == "ignore"} == set(columns) - {"x", "y"}
+    assert "row number" in notes["row"]
+    assert "identifier" in notes["name"]
+    assert "free text" in notes["story"]
+    assert "ingest.decimal" in notes["comma"]
+    assert "missing" in notes["gone"]
+
+
+def schema_of(columns: dict[str, dict[str, Any]], **answers: Any) -> Any:
+    from flight_delays.schema import Schema
+
+    return Schema(task="binary", target="y", identity="content", columns=columns, **answers)
+
+
+def test_long_numbers_are_told_apart_by_the_split(science: BakedProject) -> None:
+    from flight_delays.params import Split
+    from flight_delays.split import held_out, row_ids
+
+    table = pa.table({"key": SNOWFLAKES, "y": Y})
+    columns = {"key": {"type": "integer", "role": "id"}, "y": {"type": "integer", "role": "target"}}
+    schema = schema_of(columns, id_column="key")
+    side, ids = row_ids(table, schema)
+    assert np.unique(side).size == np.unique(ids).size == 200
+    assert 0.1 < held_out(table, schema, side, Split()).mean() < 0.3
+
+
+def test_a_column_that_gets_its_first_gap_hashes_as_before(science: BakedProject) -> None:
+    from flight_delays.split import content_hash
+
+    whole = pa.table({"n": pa.array([1, 2, 3], pa.int64())})
+    gap = pa.table({"n": pa.array([1.0, 2.0, None], pa.float64())})
+    assert (content_hash(whole, ["n"])[:2] == content_hash(gap, ["n"])[:2]).all()
+
+
+def test_far_dates_and_names_that_clash(science: BakedProject) -> None:
+    from flight_delays.features import build_features
+    from flight_delays.schema import Column
+
+    days = [datetime(9999, 12, 31), datetime(1066, 10, 14), None]
+    raw = pd.DataFrame({"x": pd.Series(days, dtype="datetime64[us]"), "x (month)": [5.0, 6.0, 7.0]})
+    columns = {"x": Column(type="datetime"), "x (month)": Column(type="number")}
+    features = build_features(raw, columns)
+    assert features["x (month)"].tolist() == [5.0, 6.0, 7.0]
+    assert features["x (month) of x"].tolist()[:2] == [12.0, 10.0]
+    assert features["x (days)"].iloc[0] > 2_900_000
+    assert features["x (days)"].iloc[1] < -300_000
+    assert features.iloc[2].isna().sum() == 4
+
+
+def test_classes_with_gaps_become_whole(science: BakedProject) -> None:
+    from flight_delays.ingest import whole_classes
+
+    schema = schema_of({}).model_copy(update={"task": "auto"})
+    halves = pa.table({"y": [0.5, 1.0]})
+    assert whole_classes(pa.table({"y": [0.0, 1.0]}), schema)["y"].to_pylist() == [0, 1]
+    assert whole_classes(halves, schema)["y"].to_pylist() == [0.5, 1.0]
+    many = pa.table({"y": [float(k) for k in range(50)]})
+    assert pa.types.is_floating(whole_classes(many, schema)["y"].type)

@@ -1,0 +1,125 @@
+"""Verb ``champion``: fetch the model that a candidate must not be worse than.
+
+No server is asked. The record on branch ``environments`` names the commit of the model in
+production; before the first release, it is the latest blessed model on the base branch. DVC brings
+the files of that commit, from the cache or the remote.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .console import GOOD, INFRASTRUCTURE, Stop, read_json, say, write_json
+from .gates.blessing import model_digest
+
+CHAMPION = Path("champion")
+RECORD = CHAMPION / "champion.json"  # the same for the same champion, wherever it was found
+ORIGIN = Path("reports/champion.json")
+LOOK_BACK = 50  # commits that changed dvc.lock
+
+
+def fetch() -> int:
+    """Put the champion into ``champion/``, or say there that there is none; idempotent.
+
+    A model that is the candidate itself is passed over: it was compared with the one before it.
+    """
+    known = read_json(RECORD) if RECORD.exists() else {}
+    candidate = _outs(Path("dvc.lock").read_text(encoding="utf-8")).get("model")
+    for ref, commit in _commits():
+        outs = _outs(_git("show", f"{commit}:dvc.lock") or "")
+        model = outs.get("model")
+        if not model or model == candidate or "blessing.json" not in outs:
+            continue
+        same = known.get("model_md5") == model and (CHAMPION / "model.skops").exists()
+        if same or _bring(commit, model):
+            write_json(ORIGIN, {"ref": ref, "commit": commit})
+            say(f"champion: the blessed model of {ref} ({commit[:9]})")
+            return GOOD
+    ORIGIN.unlink(missing_ok=True)
+    if known.get("found") is not False:
+        _replace(None, {"found": False})
+    say("champion: none, the base branch has no other blessed model")
+    return GOOD
+
+
+def _commits() -> list[tuple[str, str]]:
+    """(ref, commit) to look at, best first."""
+    for branch in ("origin/environments", "environments"):
+        shown = _git("show", f"{branch}:production.json")
+        if shown is not None:
+            try:
+                return [("production", str(json.loads(shown)["commit"]))]
+            except (ValueError, KeyError, TypeError):
+                raise Stop(f"production.json on {branch} is damaged: restore it from git") from None
+    base = os.environ.get("BASE_REF") or next(
+        (ref for ref in ("origin/HEAD", "origin/main", "main", "HEAD") if _git("rev-parse", ref)),
+        "",
+    )
+    if not base:
+        return []
+    log = _git("log", "--first-parent", f"-{LOOK_BACK}", "--format=%H", base, "--", "dvc.lock")
+    if log is None:
+        raise Stop(f"git knows no {base}: run `git fetch origin main`", INFRASTRUCTURE)
+    return [(base, commit) for commit in log.split()]
+
+
+def _outs(lock: str) -> dict[str, str]:
+    """Path -> md5 of what the stages of a ``dvc.lock`` made; empty where it cannot be read."""
+    try:
+        stages = (yaml.safe_load(lock) or {}).get("stages") or {}
+        return {
+            out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])
+        }
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return {}
+
+
+def _bring(commit: str, md5: str) -> bool:
+    """Fetch model and blessing of ``commit``; False where that model was not blessed."""
+    with tempfile.TemporaryDirectory(dir=".", prefix=".champion.") as name:
+        folder = Path(name)
+        _dvc_get("blessing.json", commit, folder / "blessing.json")
+        blessing = read_json(folder / "blessing.json")
+        if blessing.get("blessed") is not True:
+            return False
+        _dvc_get("model", commit, folder / "model")
+        digest = model_digest(folder / "model")
+        if digest != blessing["model_digest"]:
+            raise Stop(f"the model of {commit[:9]} is not the one blessed there: do not use it")
+        _replace(folder / "model", {"found": True, "model_digest": digest, "model_md5": md5})
+    return True
+
+
+def _dvc_get(path: str, commit: str, out: Path) -> None:
+    command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", commit, "--out", str(out)]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Stop(
+            f"{path} of {commit[:9]} is in no cache or remote ({last}): run `dvc push` where it "
+            "was made, or `dvc fetch --all-commits` here",
+            INFRASTRUCTURE,
+        )
+
+
+def _replace(model: Path | None, record: dict[str, Any]) -> None:
+    draft = Path(tempfile.mkdtemp(dir=".", prefix=".champion."))
+    if model:
+        for name in ("model.json", "model.skops"):
+            shutil.copyfile(model / name, draft / name)
+    write_json(draft / RECORD.name, record)
+    draft.chmod(0o755)
+    shutil.rmtree(CHAMPION, ignore_errors=True)
+    draft.rename(CHAMPION)
+
+
+def _git(*words: str) -> str | None:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None

@@ -1,0 +1,79 @@
+"""Slices of the test rows: each value of a column, or quarters of one with many numbers."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .rules import Rule, value_text
+
+TEST = Path("data/test.parquet")
+MANY = 20  # different numbers from which on quarters are meant
+Mask = npt.NDArray[np.bool_]
+
+
+def masks_of(columns: list[str], path: Path = TEST) -> dict[str, dict[str, Mask]]:
+    """Column -> text of a value -> rows (n,); a column that is not there has no slice."""
+    import pyarrow.parquet as pq
+
+    known = set(pq.read_schema(path).names)
+    table = pq.read_table(path, columns=[name for name in columns if name in known])
+    return {name: _masks(table[name]) for name in table.column_names}
+
+
+def _masks(values: Any) -> dict[str, Mask]:
+    import pyarrow as pa
+
+    codes = values.combine_chunks().dictionary_encode()
+    numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+    if pa.types.is_timestamp(values.type):
+        return {}
+    if numeric and len(codes.dictionary) > MANY:
+        return _quarters(values.cast(pa.float64()).to_numpy())
+    positions = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    names = [value_text(value) for value in codes.dictionary.to_pylist()]
+    found = {name: positions == k for k, name in enumerate(names)}
+    if (positions < 0).any():
+        found[value_text(None)] = positions < 0
+    return found
+
+
+def _quarters(values: npt.NDArray[np.float64]) -> dict[str, Mask]:
+    known = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(known, [0, 0.25, 0.5, 0.75, 1]))
+    found = {}
+    for k, (low, high) in enumerate(pairwise(edges)):
+        inside = (values <= high) & ((values >= low) if k == 0 else (values > low))
+        found[f"{low:.4g} to {high:.4g}"] = inside
+    if known.size < values.size:
+        found[value_text(None)] = ~np.isfinite(values)
+    return found
+
+
+def expand(
+    rule: Rule, masks: dict[str, dict[str, Mask]], rows: int
+) -> tuple[dict[str, Mask], list[dict[str, Any]], str]:
+    """The slices of ``rule`` by name, those with too few rows to judge, and what is wrong.
+
+    A value that the rule names must be there with enough rows; of "each value of the column" only
+    those that have enough are meant, and the others are listed.
+    """
+    if rule.column is None:
+        return {"all": np.ones(rows, dtype=bool)}, [], ""
+    found = masks.get(rule.column)
+    if not found:
+        return {}, [], f"the test rows have no column {rule.column!r} to slice by"
+    few: list[dict[str, Any]] = []
+    chosen: dict[str, Mask] = {}
+    for value in rule.values or found:
+        name = f"{rule.column} = {value}"
+        mask = found.get(value, np.zeros(rows, dtype=bool))
+        if rule.values is None and mask.sum() < rule.rows_min:
+            few.append({"slice": name, "rows": int(mask.sum()), "reason": "fewer than rows_min"})
+        else:
+            chosen[name] = mask
+    if not chosen:
+        return {}, few, f"no value of {rule.column!r} has {rule.rows_min} test rows"
+    return chosen, few, ""

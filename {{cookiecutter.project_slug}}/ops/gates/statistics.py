@@ -1,0 +1,239 @@
+"""Candidate against champion on the same rows: paired differences and their 95 % bounds.
+
+The bounds are one-sided studentised bootstrap bounds ("bootstrap-t", Hall 1988). Rows are drawn
+with Poisson(1) weights, the same for both models and all slices; each resample is divided by its
+*own* standard error, which is what keeps the promised 95 % when losses are skewed. A bound is never
+nearer than the normal one, which is what keeps it when only a handful of rows differ. Percentile
+bounds do neither. Metrics enter by their influence (``metric_table``), so a resample costs two sums
+for each metric and slice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .metric_table import METRICS, Array, Floats, Measured, Metric, Rows
+
+__all__ = ["METRICS", "Comparison", "Metric", "Predictions", "compare"]
+
+ALL = "all"
+LEVEL, NORMAL = 0.95, 1.6449  # the level of each bound, and that quantile of the normal
+_BLOCK = 4096  # rows whose weights are held at once: 16 MB for 1,000 resamples
+_OFF = 1e-4  # what rounding may add to a probability or to the sum of a row of them
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One model on the test rows.
+
+    ``truth`` (n,) holds class positions or values; ``guess`` probabilities (n, k) in the order of
+    the classes, or values (n,).
+    """
+
+    truth: Array
+    guess: Array
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric on one slice.
+
+    ``difference`` is candidate - champion as it is; ``low`` and ``high`` bound the *improvement*,
+    direction * (candidate - champion), each with 95 % confidence. None: undefined, not finite, or
+    without a champion.
+    """
+
+    rows: int
+    candidate: float | None
+    champion: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The improvement by one metric on one slice: its size, standard error and rows."""
+
+    key: tuple[str, str]
+    improvement: float
+    error: float
+    extra: float
+    index: npt.NDArray[np.intp]
+    rows: npt.NDArray[np.float32]  # influences divided by n * error
+
+
+def compare(
+    task: str,
+    candidate: Predictions,
+    champion: Predictions | None,
+    slices: Mapping[str, npt.NDArray[np.bool_]],
+    wanted: Sequence[tuple[str, str]],
+    *,
+    baseline: Any,
+    resamples: int = 1000,
+    seed: int = 0,
+    cost: Array | None = None,
+) -> dict[tuple[str, str], Comparison]:
+    """Compare by each (metric, slice) of ``wanted``; the slice ``all`` is always there.
+
+    ``baseline``: class shares (k,) or mean target of the training rows. ``cost`` (k, k): the gain
+    of predicting column j for a row of class i. A model with a broken prediction *anywhere* (NaN,
+    infinite, no probability) has no metric at all. Raises ValueError for what no person's data can
+    mend: a metric or slice that does not exist, arrays that do not fit each other.
+    """
+    _check(task, candidate, champion, slices, wanted)
+    _check_given(task, np.shape(candidate.guess)[1:], baseline, cost)
+    masks = {ALL: np.ones(len(candidate.truth), dtype=bool), **slices}
+    sides = [model if model and _sound(model) else None for model in (candidate, champion)]
+    found: dict[tuple[str, str], Comparison] = {}
+    parts: list[_Part] = []
+    for name in dict.fromkeys(name for _, name in wanted):
+        index = np.flatnonzero(masks[name])
+        seen = [
+            Rows(model.truth[index], model.guess[index], baseline, cost) if model else None
+            for model in sides
+        ]
+        for metric in dict.fromkeys(metric for metric, other in wanted if other == name):
+            new, old = (_measure(METRICS[metric], rows) for rows in seen)
+            one = Comparison(len(index), new and new[0], old and old[0], None, None, None)
+            if new and old:
+                one = replace(one, difference=new[0] - old[0])
+                sign = METRICS[metric].direction
+                parts.append(_part((metric, name), index, sign, new, old))
+            found[metric, name] = one
+    for part, (low, high) in zip(parts, _bounds(parts, resamples, seed), strict=True):
+        found[part.key] = replace(found[part.key], low=low, high=high)
+    return {key: found[key] for key in wanted}
+
+
+def _measure(metric: Metric, rows: Rows | None) -> Measured:
+    if rows is None or not len(rows.truth):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        measured = metric.measure(rows)
+    finite = measured and np.isfinite(measured[0]) and np.isfinite(measured[1]).all()
+    return measured if finite else None
+
+
+def _part(
+    key: tuple[str, str],
+    index: npt.NDArray[np.intp],
+    sign: int,
+    new: tuple[float, Floats],
+    old: tuple[float, Floats],
+) -> _Part:
+    improvement, rows = sign * (new[0] - old[0]), sign * (new[1] - old[1])
+    top = float(np.abs(rows).max())
+    if top == 0:
+        return _Part(key, improvement, 0.0, 0.0, index, rows.astype(np.float32))
+    # One more row as extreme as the worst one seen: a handful of rows must not look like certainty.
+    scaled = rows / top
+    size = float(np.sqrt(np.sum(scaled**2) + 1))
+    return _Part(
+        key,
+        improvement,
+        top * size / len(rows),
+        size**-2,
+        index,
+        (scaled / size).astype(np.float32),
+    )
+
+
+def _bounds(parts: list[_Part], resamples: int, seed: int) -> list[tuple[float, float]]:
+    """The lower and upper bound of each part; exactly its size where no row differs."""
+    live = [part for part in parts if part.error > 0]
+    shift, spread = _resample(live, resamples, seed)
+    up, down = np.quantile(shift / spread, [LEVEL, 1 - LEVEL], axis=0)
+    found = {part.key: (part.improvement, part.improvement) for part in parts}
+    for part, most, least in zip(live, up, down, strict=True):
+        found[part.key] = (
+            part.improvement - max(float(most), NORMAL) * part.error,
+            part.improvement - min(float(least), -NORMAL) * part.error,
+        )
+    return [found[part.key] for part in parts]
+
+
+def _resample(parts: list[_Part], resamples: int, seed: int) -> tuple[Floats, Floats]:
+    """How far each resample moves each part, and its own standard error (resamples, parts)."""
+    width = len(parts)
+    total = np.zeros((resamples, 2 * width))
+    end = max((int(part.index[-1]) + 1 for part in parts), default=0)
+    generator, table = np.random.Generator(np.random.SFC64(seed)), _less_one()
+    for start in range(0, end, _BLOCK):
+        length = min(_BLOCK, end - start)
+        columns = np.zeros((length, 2 * width), dtype=np.float32)
+        for j, part in enumerate(parts):
+            first, last = np.searchsorted(part.index, [start, start + length])
+            columns[part.index[first:last] - start, j] = part.rows[first:last]
+        np.square(columns[:, :width], out=columns[:, width:])
+        drawn = generator.integers(0, len(table), (resamples, length), dtype=np.uint16)
+        total += table[drawn] @ columns
+    shift = total[:, :width]
+    size = np.array([len(part.index) for part in parts])
+    # Influences and the extra row make one; what the weights add or take away is in `total`.
+    spread = 1 + total[:, width:] - shift**2 / size
+    extra = np.array([part.extra for part in parts])
+    return shift, np.sqrt(np.maximum(spread, extra))
+
+
+def _less_one() -> npt.NDArray[np.float32]:
+    """Poisson(1) weights less one, looked up by 16 random bits: ten times faster than drawing."""
+    chance = np.exp(-1) / np.cumprod([1.0, *range(1, 16)])
+    at = (np.arange(2**16) + 0.5) / 2**16
+    return (np.searchsorted(np.cumsum(chance), at) - 1).astype(np.float32)
+
+
+def _sound(model: Predictions) -> bool:
+    if not (np.isfinite(model.guess).all() and np.isfinite(model.truth).all()):
+        return False
+    if model.guess.ndim == 1:
+        return True
+    low, high = model.guess.min(initial=0.0), model.guess.max(initial=0.0)
+    sums = model.guess.sum(axis=1)
+    return bool(low >= -_OFF and high <= 1 + _OFF and (np.abs(sums - 1) <= _OFF).all())
+
+
+def _check(
+    task: str,
+    candidate: Predictions,
+    champion: Predictions | None,
+    slices: Mapping[str, npt.NDArray[np.bool_]],
+    wanted: Sequence[tuple[str, str]],
+) -> None:
+    count, shape = len(candidate.truth), np.shape(candidate.guess)
+    fits = len(shape) == 1 if task == "regression" else len(shape) == 2 and shape[1] >= 2
+    if not fits or shape[0] != count or (task == "binary" and shape[1] != 2):
+        raise ValueError(f"predictions of shape {shape} for {count} rows are not those of a {task}")
+    if (
+        task != "regression"
+        and count
+        and not 0 <= candidate.truth.min() <= candidate.truth.max() < shape[1]
+    ):
+        raise ValueError(f"the truth holds class positions outside 0 to {shape[1] - 1}")
+    if champion is not None and np.shape(champion.guess) != shape:
+        raise ValueError(f"the champion predicts {np.shape(champion.guess)}, the candidate {shape}")
+    if champion is not None and not _same(champion.truth, candidate.truth):
+        raise ValueError("candidate and champion were not asked about the same rows")
+    for name, mask in slices.items():
+        if np.shape(mask) != (count,) or np.asarray(mask).dtype != bool or name == ALL:
+            raise ValueError(f"slice {name!r} is no mask of {count} rows, or is called {ALL!r}")
+    for metric, name in wanted:
+        if metric not in METRICS or task not in METRICS[metric].tasks:
+            raise ValueError(f"{metric!r} is no metric that two {task} models are compared by")
+        if name != ALL and name not in slices:
+            raise ValueError(f"there is no slice {name!r}: known are {[ALL, *slices]}")
+
+
+def _check_given(task: str, width: tuple[int, ...], baseline: Any, cost: Array | None) -> None:
+    if baseline is not None and np.shape(baseline) != width:
+        raise ValueError(f"a baseline of shape {np.shape(baseline)} is not that of a {task} model")
+    if cost is not None and (np.shape(cost) != width * 2 or not np.isfinite(cost).all()):
+        raise ValueError(f"the cost matrix must hold {width * 2} finite numbers")
+
+
+def _same(one: Array, other: Array) -> bool:
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")

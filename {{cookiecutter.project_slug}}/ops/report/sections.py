@@ -1,0 +1,198 @@
+"""The sections of the report, in the order in which a reviewer decides."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ..champion import ORIGIN
+from ..console import read_json, read_yaml
+from ..findings import Finding
+from ..gates import blessing, data, verdict
+from ..gates.metric_table import METRICS
+from ..gates.rules import is_number
+from .markdown import Chart, Section, bullets, number, show, table
+
+MOST, WORST, BARS, TEXT = 40, 10, 8, 300
+ABOUT_DATA = re.compile("(schema|values: |unknown columns)|.*drift$|new_|.*_change$")
+SIGNS = {"min": "≥ ", "max": "≤ ", "margin": "margin ", "gain": "gain > "}
+HEAD = "Metric | Slice | Asked | Champion | Candidate | Difference | Improvement (95 %) | Verdict"
+
+Facts = dict[str, Any]
+Blocks = list[str | Chart]
+
+
+def report() -> tuple[str, list[Section]]:
+    """The verdict in one line, and the sections. Raises ``Stop`` when nothing was judged."""
+    facts = verdict.collect() | {"checks": {"data": read_json(data.CHECKS)}}
+    judged = facts["blessing"] or {}
+    entries = list(facts["data_gate"]["findings"])
+    # Behind a closed data gate the files about the model, if there are any, are of an older run.
+    if judged:
+        facts["metrics"] = read_json(Path("metrics.json"))
+        facts["checks"]["model"] = read_json(blessing.CHECKS)
+        entries += facts["checks"]["model"]["findings"]
+    facts["findings"] = [Finding(**entry) for entry in entries]
+    facts["champion"] = dict(judged.get("champion") or {})
+    if facts["champion"].get("model_digest") and ORIGIN.exists():
+        facts["champion"] |= read_json(ORIGIN)
+    # What closes comes first, and of what passes, all rows before their slices.
+    facts["rules"] = sorted(judged.get("rules", []), key=lambda rule: rule["passed"] is True)
+    title, reasons = _verdict(facts, judged)
+    body = [
+        Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),
+        Section("Gates", 9, _gates(facts)),
+        Section("Worst slices", 4, _slices(facts["rules"])),
+        Section("Data", 5, _data(facts)),
+        Section("Checks", 6, _checks(facts["findings"])),
+        Section("Plots", 1, _plots(facts["rules"]) if judged else []),
+        Section("Reproduce", 10, _reproduce()),
+        Section("Not run, and why", 7, [bullets(_not_run(facts, judged))]),
+    ]
+    return title, [section for section in body if section.blocks]
+
+
+def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
+    reasons, known = facts["reasons"], len(judged.get("reasons", []))
+    if facts["open"]:
+        count, rows = len(facts["rules"]), number(judged.get("rows"))
+        if not count or not all(rule["passed"] is True for rule in facts["rules"]):
+            raise ValueError("blessed without passing every rule")
+        return f"✅ Blessed: {count:,} of {count:,} rules hold on {rows} test rows", []
+    head = "❌ Not blessed" if judged else "❌ Data gate closed"
+    if judged and len(reasons) > known:  # what the verdict adds is that the blessing is an old one
+        head, reasons = "⚠️ Stale", reasons[known:] + reasons[:known]
+    lines = [show(reason, TEXT) for reason in reasons] or ["no reason was recorded"]
+    return f"{head}: {lines[0]}{f' (and {len(lines) - 1:,} more)' if lines[1:] else ''}", lines
+
+
+def _gates(facts: Facts) -> Blocks:
+    gate, champion, rules = facts["data_gate"], facts["champion"], facts["rules"]
+    about = (
+        f"Data gate {'open' if gate['open'] is True else 'closed'}, {number(gate['rows'])} rows."
+    )
+    if not facts["blessing"]:
+        return [f"{about} No candidate was trained or judged."]
+    if model := champion.get("model_digest"):
+        where = f"{show(champion.get('ref', 'unknown'))} at {show(champion.get('commit', '-'), 12)}"
+        about += f" Champion: {where}, model {show(model, 19)}."
+    else:
+        about += f" No champion ({show(champion.get('bootstrap') or 'none is recorded', TEXT)})."
+    train, test = facts["metrics"]["train"], facts["metrics"]["test"]
+    values = [f"{show(m)} {number(test[m])} ({number(train.get(m))})" for m in test if m != "rows"]
+    shown = rules[: max(MOST, sum(rule["passed"] is not True for rule in rules))]
+    if left := len(rules) - len(shown):
+        about += f" {left:,} more rules, all passed, are in blessing.json."
+    rows = table(HEAD, [_rule(rule) for rule in shown])
+    return [about, f"On the test rows (train rows): {', '.join(values[:MOST])}.", rows]
+
+
+def _rule(rule: Facts) -> list[str]:
+    asked = [SIGNS[key] + number(rule[key]) for key in SIGNS if is_number(rule.get(key))]
+    bounds = [number(rule.get(side), "+") for side in ("low", "high")]
+    values = [number(rule.get("champion")), number(_candidate(rule))]
+    values += [number(rule.get("difference"), "+"), " to ".join(bounds).replace("- to -", "-")]
+    said = "pass" if rule["passed"] is True else "**closes**"
+    return [show(rule["metric"]), show(rule["slice"]), ", ".join(asked) or "-", *values, said]
+
+
+def _candidate(rule: Facts) -> Any:
+    return rule.get("candidate", rule.get("value"))
+
+
+def _slices(rules: list[Facts]) -> Blocks:
+    whole = {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
+    found = []
+    for rule in rules:
+        value: Any = _candidate(rule)
+        base: Any = whole.get(rule["metric"])
+        if rule["slice"] != "all" and is_number(value) and is_number(base):
+            gap = value - base
+            better = getattr(METRICS.get(rule["metric"]), "direction", 1) * gap / (abs(base) or 1)
+            numbers = [number(rule.get("rows")), show(rule["metric"]), number(value)]
+            found.append((better, [show(rule["slice"]), *numbers, number(gap, "+")]))
+    rows = [row for _, row in sorted(found)[:WORST]]
+    return [table("Slice | Rows | Metric | Candidate | Against all rows", rows)] if rows else []
+
+
+def _data(facts: Facts) -> Blocks:
+    now, before = facts["data_gate"]["rows"], facts["champion"].get("rows")
+    then = f", {number(before)} when the champion was made" if is_number(before) else ""
+    lines = [f"{number(now)} rows in the dataset{then}"]
+    for finding in facts["findings"]:
+        about = ABOUT_DATA.match(finding.check)
+        if about and finding.status != "skipped" and (about[1] or finding.status != "pass"):
+            lines.append(_said(finding))
+    return [bullets(lines)]
+
+
+def _checks(findings: list[Finding]) -> Blocks:
+    # A status that is not known closes the gate, so it stands with those that do.
+    found = [f for f in findings if f.status not in ("pass", "skipped")]
+    found.sort(key=lambda finding: finding.status == "warn")
+    rows = [[_status(f), show(f.check), show(f.message, TEXT), show(f.fix, TEXT)] for f in found]
+    passed, warned = (sum(f.status == status for f in findings) for status in ("pass", "warn"))
+    count = f"{passed:,} passed, {len(found) - warned:,} failed, {warned:,} warned."
+    count += f" {len(rows) - MOST:,} of them stand only in reports/." if rows[MOST:] else ""
+    shown = table("Status | Check | What | What to do", rows[:MOST])
+    return [count, shown] if rows else [count]
+
+
+def _plots(rules: list[Facts]) -> Blocks:
+    from .plots import predictions
+
+    blocks: Blocks
+    try:
+        blocks = predictions(read_yaml(Path("schema.yaml")))
+    except (LookupError, OSError, ValueError) as error:
+        blocks = [f"No plot of the predictions: {show(error, TEXT)}."]
+    sliced = [r for r in rules if r["slice"] != "all" and is_number(_candidate(r))]
+    sliced = [r for r in sliced if r["metric"] == sliced[0]["metric"]][:BARS]
+    if sliced:
+        metric, labels = str(sliced[0]["metric"]), [str(rule["slice"]) for rule in sliced]
+        values = {metric: [float(_candidate(rule)) for rule in sliced]}
+        blocks.append(Chart(f"{metric} by slice", "slice", metric, labels, values, True))
+    return blocks
+
+
+def _reproduce() -> Blocks:
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", said, re.MULTILINE)
+    checkout = f"git checkout {commit[1]} && " if commit else ""
+    line = f"```sh\n{checkout}make setup && make pipeline gate\n```"
+    if changed := sum(not line.startswith("#") for line in said.splitlines()):
+        return [line, f"{changed:,} files differ from this commit: it alone gives another result."]
+    return [line] if commit else ["No commit is known.", line]
+
+
+def _not_run(facts: Facts, judged: Facts) -> list[str]:
+    lines = []
+    if not judged:
+        lines.append("training, evaluation, model checks and blessing: the data gate is closed")
+    elif not facts["champion"].get("model_digest"):
+        lines.append("comparison with a champion: there is none")
+    for what, found in facts["checks"].items():
+        seen, rows = found.get("rows_checked"), found.get("rows")
+        if is_number(seen) and is_number(rows) and seen < rows:
+            lines.append(
+                f"Deepchecks on all rows ({what}): it saw {number(seen)} of {number(rows)}"
+            )
+        if missed := found.get("columns_not_checked"):
+            names = ", ".join(show(name) for name in missed[:WORST])
+            more = f" and {len(missed) - WORST:,} more" if missed[WORST:] else ""
+            lines.append(f"costly checks on some columns ({what}): {names}{more}")
+    for entry in judged.get("not_judged", []):
+        rows, reason = number(entry.get("rows")), show(entry.get("reason"), TEXT)
+        lines.append(f"slice {show(entry['slice'])} ({rows} rows): {reason}")
+    lines += [_said(finding) for finding in facts["findings"] if finding.status == "skipped"]
+    return lines or ["nothing: every check ran, on all rows and columns"]
+
+
+def _said(finding: Finding) -> str:
+    return f"{_status(finding)}: {show(finding.check)}: {show(finding.message, TEXT)}"
+
+
+def _status(finding: Finding) -> str:
+    known = finding.status in ("pass", "warn", "skipped")
+    return finding.status if known else f"**{show(finding.status, 10)}**"
