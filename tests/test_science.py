@@ -137,7 +137,7 @@ def test_long_numbers_are_told_apart_by_the_split(science: BakedProject) -> None
 
     table = pa.table({"key": SNOWFLAKES, "y": Y})
     columns = {"key": {"type": "integer", "role": "id"}, "y": {"type": "integer", "role": "target"}}
-    schema = schema_of(columns, id_column="key")
+    schema = schema_of(columns, id_column="key", classes=[0, 1])
     side, ids = row_ids(table, schema)
     assert np.unique(side).size == np.unique(ids).size == 200
     assert 0.1 < held_out(table, schema, side, Split()).mean() < 0.3
@@ -149,6 +149,93 @@ def test_a_column_that_gets_its_first_gap_hashes_as_before(science: BakedProject
     whole = pa.table({"n": pa.array([1, 2, 3], pa.int64())})
     gap = pa.table({"n": pa.array([1.0, 2.0, None], pa.float64())})
     assert (content_hash(whole, ["n"])[:2] == content_hash(gap, ["n"])[:2]).all()
+
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "x": {"type": "number", "role": "feature"},
+    "t": {"type": "datetime", "role": "time"},
+    "y": {"type": "string", "role": "target"},
+}
+
+
+def test_a_consistent_schema_is_accepted(science: BakedProject) -> None:
+    schema = schema_of(COLUMNS, classes=["a", "b"], time_column="t")
+    assert list(schema.features) == ["x", "t"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "answers", "sentence"),
+    [
+        ({"y": {"type": "string", "role": "feature"}}, {}, "role of column 'y' must be target"),
+        ({"x": {"type": "number", "role": "target"}}, {}, "role of column 'x' cannot be target"),
+        ({"t": {"type": "datetime", "role": "feature"}}, {}, "role of column 't' must be time"),
+        ({}, {"time_column": None}, "role of column 't' cannot be time"),
+        ({}, {"id_column": "k"}, "'k', named as id, is not among columns"),
+        ({}, {"classes": ["a", "a"]}, "two or more, each once"),
+        ({}, {"classes": ["a"]}, "two or more, each once"),
+        ({}, {"classes": ["a", "b", "c"]}, "two classes, not 3"),
+        ({}, {"task": "regression"}, "needs a target of numbers"),
+        ({"x": {"type": "float", "role": "feature"}}, {}, "columns.x.type"),
+        ({"x": {"type": "number", "rôle": "feature"}}, {}, "columns.x.rôle"),
+    ],
+)
+def test_a_schema_that_contradicts_itself_is_refused(
+    science: BakedProject, tmp_path: Path, columns: Any, answers: Any, sentence: str
+) -> None:
+    from flight_delays.schema import load_schema
+    from flight_delays.stage import InputError
+
+    told = {"task": "binary", "target": "y", "time_column": "t", "classes": ["a", "b"]}
+    (tmp_path / "schema.yaml").write_text(
+        yaml.safe_dump(told | answers | {"columns": COLUMNS | columns}, allow_unicode=True),
+        encoding="utf-8",
+    )
+    with pytest.raises(InputError, match=sentence) as refusal:
+        load_schema(tmp_path / "schema.yaml")
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a: [", b"\t- x", b"- 1", b"x"])
+def test_a_broken_schema_file_gets_one_sentence(
+    science: BakedProject, tmp_path: Path, content: bytes
+) -> None:
+    from flight_delays.schema import load_schema
+    from flight_delays.stage import InputError
+
+    (tmp_path / "schema.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=r"schema\.yaml") as refusal:
+        load_schema(tmp_path / "schema.yaml")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_model_gets_one_sentence(science: BakedProject, tmp_path: Path) -> None:
+    from flight_delays import model as store
+    from flight_delays.schema import Column
+    from flight_delays.stage import InputError
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    (tmp_path / "gates.yaml").write_text("trusted_types: [numpy.dtype]\n", encoding="utf-8")
+    frame = pd.DataFrame({"x": [0.0, 1.0] * 20})
+    pipeline = make_pipeline(LogisticRegression()).fit(frame, frame["x"].astype(int))
+    columns = {"x": Column(type="number")}
+    folder = tmp_path / "model"
+    store.save(store.Model(pipeline, "binary", "y", ["a", "b"], columns, {}), folder)
+    raw = (folder / "model.skops").read_bytes()
+    for position in range(0, len(raw), 7):
+        flipped = bytes([*raw[:position], raw[position] ^ 0xFF, *raw[position + 1 :]])
+        (folder / "model.skops").write_bytes(flipped)
+        digest = store.digest(folder)
+        try:
+            store.load(folder)
+        except InputError as refusal:
+            assert "\n" not in str(refusal)
+        (folder / "model.skops").write_bytes(raw)
+        assert store.digest(folder) != digest
+    for card in ("[]", "{}", "{", '{"task": 1}'):
+        (folder / "model.json").write_text(card, encoding="utf-8")
+        with pytest.raises(InputError, match="damaged"):
+            store.load(folder)
 
 
 def test_far_dates_and_names_that_clash(science: BakedProject) -> None:

@@ -22,12 +22,15 @@ DATASET = Path("data/dataset.parquet")
 MAX_CATEGORIES = 100  # a longer list helps nobody who reads schema.yaml
 MAX_CLASSES = 1000
 MAX_INTEGER_CLASSES = 10  # more different whole numbers than this are a quantity
+_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 FREE_TEXT = 50  # mean number of characters
 
 
 def init(*, force: bool) -> int:
     """Fill task, classes, identity and columns of ``schema.yaml`` from the data."""
     schema = read_yaml(SCHEMA)
+    if not isinstance(schema.get("columns") or {}, dict):
+        raise Stop(f"{SCHEMA}: columns is no mapping: restore it with `git checkout {SCHEMA}`")
     if schema.get("columns") and not force:
         count = len(schema["columns"])
         say(f"schema: {SCHEMA} describes {count} columns already (--force infers them again)")
@@ -134,6 +137,12 @@ def _no_feature(values: pa.ChunkedArray) -> str | None:
     if _decimal_comma(values):
         return "numbers with a decimal comma: set ingest.decimal in params.yaml"
     if pa.types.is_string(values.type) and distinct > 20:
+        numbers = pc.sum(pc.match_substring_regex(values, _NUMBER).cast(pa.int64())).as_py()
+        if known / 2 < numbers < known:
+            return (
+                f"numbers mixed with other text in {known - numbers:,} rows: mend them, or add "
+                "what means missing to ingest.null_values in params.yaml"
+            )
         if distinct > known / 2:
             return f"text-like identifier: {distinct:,} different values in {known:,} rows"
         if pc.mean(pc.utf8_length(values)).as_py() > FREE_TEXT:

@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaErrors
 
+from ..console import Stop
 from ..findings import Finding
+from .rules import is_number
 
 TYPES = {
     "integer": pa.int64(),
@@ -74,6 +76,9 @@ def moved(table: pa.Table, schema: dict[str, Any]) -> list[Finding]:
             checks.append(pandera.Check.isin(column["categories"]))
         if checks and column.get("role") != "ignore":
             rules[name] = pandera.Column(checks=checks, nullable=True)
+    for name, column in columns.items():
+        if not all(column.get(k) is None or is_number(column[k]) for k in ("min", "max")):
+            raise Stop(f"schema.yaml: min and max of {name!r} must be numbers: correct them")
     findings = []
     frame = _frame(table.select(list(rules)), columns)
     for (name, check), count in _failures(pandera.DataFrameSchema(rules), frame).items():

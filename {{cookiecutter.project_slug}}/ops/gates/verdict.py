@@ -52,7 +52,7 @@ def stale_stages() -> list[str]:
     )
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
-        reason = said[0].removeprefix("ERROR: ") if said else "no message"
+        reason = (said or done.stderr.split("\n"))[0].removeprefix("ERROR: ") or "no message"
         raise Stop(f"DVC cannot say whether the verdict is fresh ({reason}): mend that first")
     found = json.loads(done.stdout)
     return sorted(stage for stage, why in found.items() if why != ["always changed"])

@@ -24,7 +24,8 @@ Blocks = list[str | Chart]
 
 def report() -> tuple[str, list[Section]]:
     """The verdict in one line, and the sections. Raises ``Stop`` when nothing was judged."""
-    facts = verdict.collect() | {"checks": {"data": read_json(data.CHECKS)}}
+    facts = verdict.collect() | {"metrics": {"test": {}}}
+    facts["checks"] = {"data": read_json(data.CHECKS)}
     judged = facts["blessing"] or {}
     entries = list(facts["data_gate"]["findings"])
     # Behind a closed data gate the files about the model, if there are any, are of an older run.
@@ -42,7 +43,7 @@ def report() -> tuple[str, list[Section]]:
     body = [
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),
         Section("Gates", 9, _gates(facts)),
-        Section("Worst slices", 4, _slices(facts["rules"])),
+        Section("Worst slices", 4, _slices(facts["rules"], facts["metrics"]["test"])),
         Section("Data", 5, _data(facts)),
         Section("Checks", 6, _checks(facts["findings"])),
         Section("Plots", 1, _plots(facts["rules"]) if judged else []),
@@ -62,7 +63,9 @@ def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
     head = "❌ Not blessed" if judged else "❌ Data gate closed"
     if judged and len(reasons) > known:  # what the verdict adds is that the blessing is an old one
         head, reasons = "⚠️ Stale", reasons[known:] + reasons[:known]
-    lines = [show(reason, TEXT) for reason in reasons] or ["no reason was recorded"]
+    lines = [show(r.removeprefix("data gate: "), TEXT) for r in reasons] or [
+        "no reason was recorded"
+    ]
     return f"{head}: {lines[0]}{f' (and {len(lines) - 1:,} more)' if lines[1:] else ''}", lines
 
 
@@ -91,7 +94,7 @@ def _rule(rule: Facts) -> list[str]:
     asked = [SIGNS[key] + number(rule[key]) for key in SIGNS if is_number(rule.get(key))]
     bounds = [number(rule.get(side), "+") for side in ("low", "high")]
     values = [number(rule.get("champion")), number(_candidate(rule))]
-    values += [number(rule.get("difference"), "+"), " to ".join(bounds).replace("- to -", "-")]
+    values += [number(rule.get("difference"), "+"), "-" if "-" in bounds else " to ".join(bounds)]
     said = "pass" if rule["passed"] is True else "**closes**"
     return [show(rule["metric"]), show(rule["slice"]), ", ".join(asked) or "-", *values, said]
 
@@ -100,8 +103,8 @@ def _candidate(rule: Facts) -> Any:
     return rule.get("candidate", rule.get("value"))
 
 
-def _slices(rules: list[Facts]) -> Blocks:
-    whole = {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
+def _slices(rules: list[Facts], whole: Facts) -> Blocks:
+    whole = whole | {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
     found = []
     for rule in rules:
         value: Any = _candidate(rule)
@@ -144,7 +147,7 @@ def _plots(rules: list[Facts]) -> Blocks:
     blocks: Blocks
     try:
         blocks = predictions(read_yaml(Path("schema.yaml")))
-    except (LookupError, OSError, ValueError) as error:
+    except (LookupError, OSError, TypeError, ValueError) as error:
         blocks = [f"No plot of the predictions: {show(error, TEXT)}."]
     sliced = [r for r in rules if r["slice"] != "all" and is_number(_candidate(r))]
     sliced = [r for r in sliced if r["metric"] == sliced[0]["metric"]][:BARS]

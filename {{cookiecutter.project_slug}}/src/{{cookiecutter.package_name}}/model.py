@@ -88,18 +88,24 @@ def load(directory: Path = DIRECTORY) -> Model:
     path = directory / WEIGHTS
     try:
         raw = path.read_bytes()
-        card = json.loads((directory / CARD).read_text(encoding="utf-8"))
+        card = dict(json.loads((directory / CARD).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise InputError(f"{error.filename} is not there: run `make pipeline`") from None
-    except ValueError:
+    except (ValueError, TypeError):
         raise InputError(f"{directory / CARD} is damaged: run `make pipeline`") from None
     if not zipfile.is_zipfile(io.BytesIO(raw)):
         kind = "a pickle" if raw[:1] == b"\x80" else "no skops file"
         raise InputError(f"{path} is {kind} and is not loaded: run `make pipeline`")
-    trusted = _check_types(raw, directory, str(path))
-    task, target, classes = card.pop("task"), card.pop("target"), card.pop("classes")
-    columns = {name: Column(**column) for name, column in card.pop("columns").items()}
-    return Model(skops.io.loads(raw, trusted=trusted), task, target, classes, columns, card)
+    try:
+        trusted = _check_types(raw, directory, str(path))
+        task, target, classes = card.pop("task"), card.pop("target"), card.pop("classes")
+        columns = {name: Column(**column) for name, column in card.pop("columns").items()}
+        return Model(skops.io.loads(raw, trusted=trusted), task, target, classes, columns, card)
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive fails in as many ways as it has bytes
+        reason = type(error).__name__
+        raise InputError(f"{directory}/ is damaged ({reason}): run `make pipeline`") from None
 
 
 def digest(directory: Path = DIRECTORY) -> str:

@@ -37,7 +37,7 @@ class Split(_Section):
     """How much is held out, and the seed of the hash that decides which rows."""
 
     test_fraction: float = Field(0.2, gt=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**63)
 
 
 class Features(_Section):
@@ -78,7 +78,7 @@ class Params(_Section):
     """The whole file."""
 
     experiment: str
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**32)
     ingest: Ingest
     split: Split = Split()
     features: Features = Features()

@@ -23,8 +23,10 @@ def predict(source: Path, out: Path) -> str:
     say(f"predict: {table.num_rows:,} rows")
     answers = model.answers(model.predict(table.to_pandas()))
     for name in answers:
-        taken = name in table.column_names
-        table = table.append_column(f"{name} (model)" if taken else name, pa.array(answers[name]))
+        free = name
+        while free in table.column_names:
+            free += " (model)"
+        table = table.append_column(free, pa.array(answers[name]))
     with whole_file(out) as draft:
         if out.suffix.lower() == ".csv":
             pacsv.write_csv(table, draft, pacsv.WriteOptions(quoting_style="needed"))

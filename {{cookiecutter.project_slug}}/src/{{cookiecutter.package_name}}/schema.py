@@ -1,10 +1,10 @@
 """``schema.yaml``: what the data must look like."""
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .stage import InputError
 
@@ -15,6 +15,7 @@ ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
 Role = Literal["feature", "target", "id", "time", "ignore"]
 Label = bool | int | str
 T = TypeVar("T", bound=BaseModel)
+NUMBERS = ("integer", "number")
 
 
 class Column(BaseModel):
@@ -46,6 +47,28 @@ class Schema(BaseModel):
     identity: Literal["id", "content", "occurrence"] | None = None
     classes: list[Label] = Field(default_factory=list)
     columns: dict[str, Column] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """What is said twice must agree; a target among the features would be a perfect model."""
+        if not self.columns:
+            return self
+        named = {"target": self.target, "time": self.time_column, "id": self.id_column}
+        for role, name in named.items():
+            if name is not None and name not in self.columns:
+                raise ValueError(f"{name!r}, named as {role}, is not among columns")
+            for other, column in self.columns.items():
+                if (column.role == role) != (other == name):
+                    want = f"must be {role}" if other == name else f"cannot be {role}"
+                    raise ValueError(f"the role of column {other!r} {want}")
+        if self.task == "regression" and self.columns[self.target].type not in NUMBERS:
+            raise ValueError(f"a regression needs a target of numbers, and {self.target!r} is none")
+        if self.task in ("binary", "multiclass"):
+            if len(set(self.labels)) != len(self.classes) or len(self.classes) < 2:
+                raise ValueError("classes must be two or more, each once")
+            if self.task == "binary" and len(self.classes) != 2:
+                raise ValueError(f"a binary task has two classes, not {len(self.classes)}")
+        return self
 
     @property
     def decided_task(self) -> Task:
@@ -95,4 +118,5 @@ def read_yaml(path: Path, model: type[T]) -> T:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise InputError(f"{path}: {field}: {first['msg']}; correct this entry") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: {field}: {message}; correct this entry") from None

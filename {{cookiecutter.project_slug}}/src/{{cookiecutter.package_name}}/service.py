@@ -4,13 +4,14 @@ It serves the model in ``model/`` only if ``blessing.json`` blesses exactly that
 """
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import bentoml
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from . import model as store
 from .schema import Column, Schema, load_schema
@@ -21,13 +22,32 @@ MAX_ROWS = 1000
 
 # Strict: "1" is no number, and NaN would turn into an answer that means nothing.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _iso_text(value: object) -> object:
+    if not isinstance(value, (str, datetime)):
+        raise ValueError("must be ISO 8601 text")
+    return value
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """A moment as the dataset has it: UTC, without a zone."""
+    if moment is None or moment.tzinfo is None:
+        return moment
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:  # the first and the last day there is
+        pass
+    return moment.replace(tzinfo=None)
+
+
 _TYPES: dict[str, Any] = {
-    "integer": int,
+    "integer": Annotated[int, Field(ge=-(2**63), lt=2**63)],
     "number": float,
     "boolean": bool,
     "string": str,
-    # JSON has no dates, so this one type is parsed from ISO 8601 text.
-    "datetime": Annotated[datetime, Field(strict=False)],
+    # JSON has no dates, so this one type is parsed, from ISO 8601 text and nothing else.
+    "datetime": Annotated[datetime, BeforeValidator(_iso_text), Field(strict=False)],
 }
 
 
@@ -105,7 +125,8 @@ class Service:
         frame = pd.DataFrame.from_records([row.model_dump(by_alias=True) for row in rows])
         for name, column in self._model.columns.items():
             if column.type == "datetime":
-                frame[name] = pd.to_datetime(frame[name], utc=True).dt.tz_localize(None)
+                moments = [utc(moment) for moment in frame[name].tolist()]
+                frame[name] = np.array(moments, dtype="datetime64[us]")
         raw = self._model.predict(frame)
         if self._model.task == "regression":
             return [Prediction(prediction=float(v), model_digest=DIGEST) for v in raw]

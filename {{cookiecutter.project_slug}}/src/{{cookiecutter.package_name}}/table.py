@@ -48,7 +48,9 @@ def read_table(
     Raises ``InputError`` when the file is missing, truncated, ragged or in another encoding.
     """
     if not path.is_file():
-        raise InputError(f"{path} is not there: run `make data`, or put the file in its place")
+        ours = path == options.source
+        remedy = "run `make data`, or put the file in its place" if ours else "give another path"
+        raise InputError(f"{path} is {'no file' if path.exists() else 'not there'}: {remedy}")
     columns = columns or {}
     try:
         if path.suffix.lower() in PARQUET:
@@ -185,6 +187,7 @@ def _has_quotes(path: Path) -> bool:
 
 def _typed(values: pa.ChunkedArray, column: Column | None, decimal: str) -> pa.ChunkedArray:
     """``values`` as ``column`` says, or as what they look like; never an error."""
+    values = _finite(values)
     if column is None:
         values = _inferred(values, decimal) if pa.types.is_string(values.type) else values
     elif values.type != ARROW_TYPES[column.type]:
@@ -193,6 +196,10 @@ def _typed(values: pa.ChunkedArray, column: Column | None, decimal: str) -> pa.C
         if column.type == "integer" and pa.types.is_string(values.type):
             with suppress(pa.ArrowInvalid):  # 5.0 is whole, 5.5 stays text
                 values = _cast(values, "number", decimal).cast(ARROW_TYPES["integer"])
+    return _finite(values)
+
+
+def _finite(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_floating(values.type):
         # No model can use an infinite value, and JSON cannot carry one: it counts as missing.
         values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
@@ -277,13 +284,19 @@ def _normalise(path: Path, table: pa.Table) -> pa.Table:
             target = "datetime"
             if getattr(kind, "tz", None):  # its values are UTC already
                 values = values.cast(pa.timestamp("us", kind.tz), safe=False)
-        elif pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        elif pa.types.is_null(kind) or _is_text(kind):
             target = "string"
         else:
             raise pa.ArrowInvalid(f"column {name!r} holds {kind}; make it a number, text or date")
         # Digits beyond microseconds, or beyond what a float holds, are no reason to stop.
         columns[name] = values.cast(ARROW_TYPES[target], safe=target not in ("datetime", "number"))
     return pa.table(columns)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
 
 
 def _explain(path: Path, options: Ingest, error: Exception) -> str:

@@ -22,7 +22,9 @@ from .stage import InputError, run_stage, say
 def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
     """Target values as class positions (int64), or as float64 for regression."""
     if schema.task == "regression":
-        return pd.to_numeric(values).to_numpy(dtype=np.float64)
+        if not pd.api.types.is_numeric_dtype(values):
+            raise InputError(f"target {schema.target!r} is no number: correct task in schema.yaml")
+        return values.to_numpy(dtype=np.float64)
     if pd.api.types.is_float_dtype(values):
         values = values.astype("int64")
     labels = values.map(label_text)
@@ -103,7 +105,7 @@ def _fit(
         say(f"train: fitting {choice.path} on {len(features):,} rows")
         pipeline.fit(features, target)
     except (ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
             f"{choice.path} cannot be fitted ({reason}): correct model, features or search in "
             "params.yaml"
