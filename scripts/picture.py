@@ -1,5 +1,6 @@
-"""Draw docs/demo.svg from what `make demo` really printed: ``make demo 2>&1 | python scripts/picture.py``."""
+"""``make demo 2>&1 | .venv/bin/python scripts/picture.py``: docs/demo.svg from what it printed."""
 
+import io
 import re
 import sys
 from pathlib import Path
@@ -9,10 +10,10 @@ from rich.text import Text
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "demo.svg"
 WIDTH = 118
-# The line a stage ends with, the verdict, the answer; DVC's own words and each check are left out.
+# How a stage ends, the verdict, the answer; not DVC's own words, nor each check.
 SHOWN = re.compile(
-    r"^(ingest|split|train|evaluate|bless|schema): .*\d|^checks: \w+ done|^data-gate: (open|CLOSED)|"
-    r"^(OPEN|CLOSED)|^  (data gate|skill)|^   (POST|->)|^Done in"
+    r"^(ingest|split|train|evaluate|bless|schema): .*\d|^checks: \w+ done|"
+    r"^data-gate: (open|CLOSED)|^(OPEN|CLOSED)|^  (data gate|skill)|^   (POST|->)|^Done in"
 )
 COMMANDS = {
     "1/4": "cookiecutter gatehouse --no-input",
@@ -25,7 +26,7 @@ COLOURS = {"OPEN": "bold green", "CLOSED": "bold red", "   ->": "bold cyan", "  
 
 def main() -> None:
     """Read the log, keep what a reader needs, write the picture."""
-    console = Console(record=True, width=WIDTH, file=Path("/dev/null").open("w", encoding="utf-8"))
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
     for line in sys.stdin.read().splitlines():
         if command := COMMANDS.get(line[:3]):
             console.print(Text(f"$ {command}", style="bold yellow"))

@@ -258,7 +258,7 @@ def test_15_back_to_what_was_good(project: BakedProject) -> None:
 
 DUMMY = (
     "class: sklearn.ensemble.HistGradientBoostingClassifier\n"
-    "    params: {max_iter: 100, learning_rate: 0.1, max_leaf_nodes: 31}",
+    "    params: {max_iter: 100, learning_rate: 0.1, max_leaf_nodes: 31, early_stopping: false}",
     "class: sklearn.dummy.DummyClassifier\n    params: {strategy: prior}",
 )
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 BOUNDS = ("min", "max", "margin", "gain")
 KEYS = {"metric", "slice", "rows_min", *BOUNDS}
@@ -83,6 +83,6 @@ def value_text(value: Any) -> str:
     return str(value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """A finite number; True and NaN are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -9,6 +9,7 @@ from ..gates.rules import is_number
 MARKER, LIMIT, KEPT = "<!-- gatehouse-report -->", 60_000, 9
 # What Markdown acts on; what GitHub makes links, mentions and icons of; what would start a block.
 _ACTIVE = re.compile(r"([*_\[\]!~])|([\\`<>|&$])|([@#]|:(?=\S)|(?<=www)\.|(?<=gh)-)", re.IGNORECASE)
+_COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#4493f8, #f0883e"}}}}%%'
 _START = re.compile(r"^(?=[-+=])|(?<=^\d)(?=[.)])")
 
 
@@ -25,7 +26,7 @@ class Chart(NamedTuple):
     def span(self) -> tuple[float, float]:
         """The ends of the value axis: zero is always on it, so that no bar exaggerates."""
         values = [value for series in self.series.values() for value in series]
-        low, high = min(0.0, *values), max(0.0, *values)
+        low, high = min([0.0, *values]), max([0.0, *values])
         return low, high if high > low else low + 1.0
 
 
@@ -40,7 +41,9 @@ class Section(NamedTuple):
 def render(title: str, body: list[Section]) -> str:
     """The whole report in at most ``LIMIT`` characters; ``title`` is escaped already."""
     head = f"## {title} {MARKER}\n"
-    texts = {s.title: "\n\n".join([f"\n### {s.title}", *map(_block, s.blocks), ""]) for s in body}
+    texts = {
+        s.title: "\n\n".join([f"\n### {s.title}", *map(_block, s.blocks)]) + "\n" for s in body
+    }
     for name, weight, _ in sorted(body, key=lambda section: section.weight):
         over = len(head) + sum(map(len, texts.values())) - LIMIT
         if over > 0 and weight < KEPT:
@@ -52,12 +55,16 @@ def render(title: str, body: list[Section]) -> str:
     return head + "".join(texts.values())
 
 
-def show(value: object, most: int = 60) -> str:
-    """``value`` on one line, cut, without invisible characters, and meaning nothing to GitHub."""
+def plain(value: object, most: int = 60) -> str:
+    """``value`` on one line, cut, without characters that nobody sees."""
     seen = (c for c in str(value)[: 4 * most] if c.isspace() or unicodedata.category(c)[0] != "C")
-    text = " ".join("".join(seen).split())
-    text = text if len(text) <= most else text[: most - 1] + "…"
-    return _ACTIVE.sub(_harmless, _START.sub("\u200b", text)) or "-"
+    text = " ".join("".join(seen).split()) or "-"
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def show(value: object, most: int = 60) -> str:
+    """``plain``, and meaning nothing to Markdown or GitHub."""
+    return _ACTIVE.sub(_harmless, _START.sub("\u200b", plain(value, most)))
 
 
 def _harmless(found: re.Match[str]) -> str:
@@ -69,11 +76,12 @@ def _harmless(found: re.Match[str]) -> str:
 
 
 def number(value: Any, sign: str = "") -> str:
-    """Four digits that count, thousands apart; a dash for what is no finite number."""
+    """Four digits that count (a difference, with ``sign``: three); a dash for no finite number."""
     if not is_number(value):
         return "-"
-    whole = isinstance(value, int) or abs(value) >= 1000
-    return f"{value:{sign},.0f}" if whole and abs(value) < 1e15 else f"{value:{sign}.4g}"
+    digits = 3 if sign else 4
+    whole = isinstance(value, int) or abs(value) >= 10 ** (digits - 1)
+    return f"{value:{sign},.0f}" if whole and abs(value) < 1e15 else f"{value:{sign}.{digits}g}"
 
 
 def table(head: str, rows: list[list[str]]) -> str:
@@ -92,22 +100,23 @@ def _block(block: str | Chart) -> str:
     """Mermaid knows neither exponents nor escapes: digits in full, other characters left out."""
     if isinstance(block, str):
         return block
-    low, high = map(_plain, block.span())
+    low, high = map(_digits, block.span())
     lines = [
+        _COLOURS,
         "xychart-beta" + (" horizontal" if max(map(len, block.labels)) > 8 else ""),
         f"title {_quoted(block.title)}",
         f"x-axis {_quoted(block.x)} [{', '.join(map(_quoted, block.labels))}]",
         f"y-axis {_quoted(block.y)} {low} --> {high}",
     ]
     for values in block.series.values():
-        lines.append(f"{'bar' if block.bars else 'line'} [{', '.join(map(_plain, values))}]")
+        lines.append(f"{'bar' if block.bars else 'line'} [{', '.join(map(_digits, values))}]")
     return "\n".join(["```mermaid", *lines, "```"])
 
 
 def _quoted(text: str) -> str:
-    kept = "".join(c if c.isalnum() or c in " .,=+-()/" else " " for c in text[:60])
-    return f'"{" ".join(kept.split()) or "-"}"'
+    kept = "".join(c if c.isalnum() or c in " .,=+-()/" else " " for c in plain(text))
+    return f'"{plain(kept)}"'
 
 
-def _plain(value: float) -> str:
+def _digits(value: float) -> str:
     return f"{float(f'{value:.4g}'):.10f}".rstrip("0").rstrip(".")

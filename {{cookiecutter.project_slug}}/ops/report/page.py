@@ -4,7 +4,7 @@ import base64
 import hashlib
 from html import escape
 
-from .markdown import Chart, Section, number
+from .markdown import Chart, Section, number, plain
 
 STYLE = """
 :root{color-scheme:light dark;--soft:light-dark(#59636e,#9198a1);--line:light-dark(#d1d9e0,#3d444d);
@@ -16,6 +16,7 @@ table,pre{display:block;overflow-x:auto;border-collapse:collapse;overflow-wrap:n
 th,td,pre{border:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top}
 th{color:var(--soft)}strong{color:var(--bad)}ul{padding-left:1.2rem}
 svg{width:100%;max-width:40rem;font-size:13px;fill:currentColor}path{stroke:var(--line);fill:none}
+@media(max-width:40rem){th,td{padding:.2rem .3rem;font-size:.8rem}}
 path.s0{stroke:var(--a)}path.s1{stroke:var(--b)}rect,text.s0{fill:var(--a)}text.s1{fill:var(--b)}
 """
 WIDTH, LEFT, TOP, BOTTOM = 640, 64, 48, 272
@@ -42,7 +43,7 @@ def render(title: str, body: list[Section]) -> str:
 
 
 def draw(chart: Chart) -> str:
-    """The chart as SVG, up to 60 characters a text."""
+    """The chart as SVG."""
     low, high = chart.span()
     step = (WIDTH - LEFT - 8) / len(chart.labels)
     parts = [_text(LEFT, 18, chart.title), _text(LEFT, 312, f"{chart.x} → {chart.y}")]
@@ -56,7 +57,9 @@ def draw(chart: Chart) -> str:
         parts.append(_text(LEFT - 6, height(value) + 4, number(value), 'text-anchor="end"'))
     places = [LEFT + (k + 0.5) * step for k in range(len(chart.labels))]
     for x, label in zip(places, chart.labels, strict=True):
-        parts.append(_text(x, BOTTOM + 18, label[: max(3, int(step / 7))], 'text-anchor="middle"'))
+        parts.append(
+            _text(x, BOTTOM + 18, plain(label, max(3, int(step / 7))), 'text-anchor="middle"')
+        )
     for k, (name, values) in enumerate(chart.series.items()):
         points = [(x, height(value)) for x, value in zip(places, values, strict=True)]
         if chart.bars:
@@ -67,9 +70,9 @@ def draw(chart: Chart) -> str:
             line = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
             parts.append(f'<path class="s{k}" stroke-width="2.5" d="M{line}"/>')
             parts.append(_text(LEFT + 90 * k, 38, name, f'class="s{k}"'))
-    view = f'viewBox="0 0 {WIDTH} 320" role="img" aria-label="{escape(chart.title[:60])}"'
+    view = f'viewBox="0 0 {WIDTH} 320" role="img" aria-label="{escape(plain(chart.title))}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {view}>{"".join(parts)}</svg>\n'
 
 
 def _text(x: float, y: float, text: str, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{escape(text[:60])}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {more}>{escape(plain(text))}</text>'

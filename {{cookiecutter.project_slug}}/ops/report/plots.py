@@ -32,7 +32,7 @@ def _calibration(truth: Any, probability: Any, positive: str) -> Chart:
     shares = {"predicted": probability, "observed": truth}
     series = {name: [float(of[rows].mean()) for rows in tenths] for name, of in shares.items()}
     labels = [str(k + 1) for k in range(len(tenths))]
-    title = f"Share of {positive[:30]} - predicted, then observed"
+    title = f"Share of {positive[:20]} - predicted, then observed"
     return Chart(title, "tenths of the rows, by prediction", "share", labels, series)
 
 

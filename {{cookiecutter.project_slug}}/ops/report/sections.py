@@ -39,14 +39,15 @@ def report() -> tuple[str, list[Section]]:
         facts["champion"] |= read_json(ORIGIN)
     # What closes comes first, and of what passes, all rows before their slices.
     facts["rules"] = sorted(judged.get("rules", []), key=lambda rule: rule["passed"] is True)
+    worst = _worst(facts["rules"], facts["metrics"]["test"])
     title, reasons = _verdict(facts, judged)
     body = [
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),
         Section("Gates", 9, _gates(facts)),
-        Section("Worst slices", 4, _slices(facts["rules"], facts["metrics"]["test"])),
+        Section("Worst slices", 4, _slices(worst)),
         Section("Data", 5, _data(facts)),
         Section("Checks", 6, _checks(facts["findings"])),
-        Section("Plots", 1, _plots(facts["rules"]) if judged else []),
+        Section("Plots", 1, _plots(worst) if judged else []),
         Section("Reproduce", 10, _reproduce()),
         Section("Not run, and why", 7, [bullets(_not_run(facts, judged))]),
     ]
@@ -77,8 +78,8 @@ def _gates(facts: Facts) -> Blocks:
     if not facts["blessing"]:
         return [f"{about} No candidate was trained or judged."]
     if model := champion.get("model_digest"):
-        where = f"{show(champion.get('ref', 'unknown'))} at {show(champion.get('commit', '-'), 12)}"
-        about += f" Champion: {where}, model {show(model, 19)}."
+        ref, commit = show(champion.get("ref")), show(str(champion.get("commit"))[:12])
+        about += f" Champion: {ref} at {commit}, model {show(str(model)[:19])}."
     else:
         about += f" No champion ({show(champion.get('bootstrap') or 'none is recorded', TEXT)})."
     train, test = facts["metrics"]["train"], facts["metrics"]["test"]
@@ -103,19 +104,25 @@ def _candidate(rule: Facts) -> Any:
     return rule.get("candidate", rule.get("value"))
 
 
-def _slices(rules: list[Facts], whole: Facts) -> Blocks:
+def _worst(rules: list[Facts], whole: Facts) -> list[Facts]:
+    """The rules of slices with their ``gap`` to all rows, the worst first."""
     whole = whole | {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
     found = []
     for rule in rules:
         value: Any = _candidate(rule)
         base: Any = whole.get(rule["metric"])
         if rule["slice"] != "all" and is_number(value) and is_number(base):
-            gap = value - base
-            better = getattr(METRICS.get(rule["metric"]), "direction", 1) * gap / (abs(base) or 1)
-            numbers = [number(rule.get("rows")), show(rule["metric"]), number(value)]
-            found.append((better, [show(rule["slice"]), *numbers, number(gap, "+")]))
-    rows = [row for _, row in sorted(found)[:WORST]]
-    return [table("Slice | Rows | Metric | Candidate | Against all rows", rows)] if rows else []
+            better = getattr(METRICS.get(rule["metric"]), "direction", 1) * (value - base)
+            found.append((better / (abs(base) or 1), rule | {"gap": value - base}))
+    return [rule for _, rule in sorted(found, key=lambda entry: entry[0])]
+
+
+def _slices(worst: list[Facts]) -> Blocks:
+    rows = [[show(rule["slice"]), number(rule.get("rows")), show(rule["metric"])] for rule in worst]
+    for row, rule in zip(rows, worst, strict=True):
+        row += [number(_candidate(rule)), number(rule["gap"], "+")]
+    head = "Slice | Rows | Metric | Candidate | Against all rows"
+    return [table(head, rows[:WORST])] if rows else []
 
 
 def _data(facts: Facts) -> Blocks:
@@ -141,7 +148,7 @@ def _checks(findings: list[Finding]) -> Blocks:
     return [count, shown] if rows else [count]
 
 
-def _plots(rules: list[Facts]) -> Blocks:
+def _plots(worst: list[Facts]) -> Blocks:
     from .plots import predictions
 
     blocks: Blocks
@@ -149,12 +156,12 @@ def _plots(rules: list[Facts]) -> Blocks:
         blocks = predictions(read_yaml(Path("schema.yaml")))
     except (LookupError, OSError, TypeError, ValueError) as error:
         blocks = [f"No plot of the predictions: {show(error, TEXT)}."]
-    sliced = [r for r in rules if r["slice"] != "all" and is_number(_candidate(r))]
-    sliced = [r for r in sliced if r["metric"] == sliced[0]["metric"]][:BARS]
-    if sliced:
-        metric, labels = str(sliced[0]["metric"]), [str(rule["slice"]) for rule in sliced]
-        values = {metric: [float(_candidate(rule)) for rule in sliced]}
-        blocks.append(Chart(f"{metric} by slice", "slice", metric, labels, values, True))
+    if worst:  # and the others of its column
+        metric, (column, _, _) = worst[0]["metric"], worst[0]["slice"].rpartition(" = ")
+        found = [(r, r["slice"].rpartition(" = ")) for r in worst if r["metric"] == metric]
+        bars = {last: float(_candidate(r)) for r, (first, _, last) in found if first == column}
+        labels, values = list(bars)[:BARS], {metric: list(bars.values())[:BARS]}
+        blocks.append(Chart(f"{metric} by {column}", column, metric, labels, values, True))
     return blocks
 
 

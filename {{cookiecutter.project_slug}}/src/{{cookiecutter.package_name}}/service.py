@@ -4,6 +4,7 @@ It serves the model in ``model/`` only if ``blessing.json`` blesses exactly that
 """
 
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,10 +35,8 @@ def utc(moment: datetime | None) -> datetime | None:
     """A moment as the dataset has it: UTC, without a zone."""
     if moment is None or moment.tzinfo is None:
         return moment
-    try:
+    with suppress(OverflowError):  # the first and the last day there is
         moment = moment.astimezone(UTC)
-    except OverflowError:  # the first and the last day there is
-        pass
     return moment.replace(tzinfo=None)
 
 
