@@ -24,7 +24,8 @@ demo: .venv/.ready ## generate the example, run its pipeline through the gates, 
 	@$(python) scripts/demo.py
 
 test: .venv/.ready ## all tests, with whole pipelines and served models
-	$(python) -m pytest
+	$(python) -m pytest -m 'not slow'
+	$(python) -m pytest -m slow
 
 test-fast: .venv/.ready ## the tests that take seconds
 	$(python) -m pytest -m 'not slow'
