@@ -35,10 +35,11 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
 
 
 @pytest.fixture(scope="session")
-def science(example: BakedProject) -> BakedProject:
-    """The example, whose package and machinery can be imported in this process."""
-    sys.path[:0] = [str(example.path / "src"), str(example.path)]
-    return example
+def science(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """A project of its own (imports leave files), importable in this process."""
+    project = _bake(tmp_path_factory.mktemp("science"))
+    sys.path[:0] = [str(project.path / "src"), str(project.path)]
+    return project
 
 
 @pytest.fixture(scope="session")
