@@ -147,9 +147,8 @@ def table(trials: dict[int, int], resamples: int, say: Callable[[str], None]) ->
                 say("| " + " | ".join(cells) + " |")
         same = bounds(kind, 300, 200, resamples, 1.0, True)
         off = "exactly 0" if (same == 0).all() else f"up to {np.abs(same).max():.2g}"
-        say(
-            f"| {kind.task}, one model twice | 300 | 200 | bounds {off} |" + " |" * (len(heads) - 4)
-        )
+        cells = [f"{kind.task}, one model twice", "300", "200", f"bounds {off}"]
+        say("| " + " | ".join(cells + [""] * (len(heads) - len(cells))) + " |")
 
 
 def main() -> None:
@@ -160,10 +159,8 @@ def main() -> None:
     trials = dict(zip(SIZES, (1000, 600, 200) if quick else (4000, 2400, 800), strict=True))
     start = time.perf_counter()
     table(trials, 300 if quick else 1000, lambda line: print(line, flush=True))
-    print(
-        "\nRates in per cent with 95 % Wilson intervals; losses from half as many trials; ", end=""
-    )
-    print(f"{time.perf_counter() - start:.0f} s")
+    print("\nRates in per cent with 95 % Wilson intervals; losses from half as many trials.")
+    print(f"Took {time.perf_counter() - start:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -32,8 +32,9 @@ def bless() -> int:
     gates = read_section(GATES, "model")
     checks = closing(read_findings(CHECKS))
     least = gates.get("rows_min")
-    reasons = [] if is_number(least) and least >= 1 else ["gates.yaml has no model.rows_min"]
-    rules = read_rules(gates.get("rules"), least if not reasons else 1)
+    rows_min = int(least) if is_number(least) else 0
+    reasons = [] if rows_min >= 1 else ["gates.yaml has no model.rows_min"]
+    rules = read_rules(gates.get("rules"), max(rows_min, 1))
     if not rules:
         reasons.append("gates.yaml has no model.rules: without a rule nothing is blessed")
     champion, said, why_not = _champion(gates.get("bootstrap"))

@@ -24,7 +24,7 @@ def judge() -> int:
         raise Stop("gates.yaml has no data.rows_min: a gate without rules is no gate; restore it")
     if not isinstance(rows, int):
         raise Stop(f"{CHECKS} does not say how many rows were checked: run `make pipeline`")
-    findings = [_enough(rows, least), *read_findings(CHECKS)]
+    findings = [_enough(rows, int(least)), *read_findings(CHECKS)]
     closed = closing(findings)
     write_json(
         REPORT,

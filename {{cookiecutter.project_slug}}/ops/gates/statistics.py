@@ -61,7 +61,7 @@ class _Part:
     key: tuple[str, str]
     improvement: float
     error: float
-    extra: float
+    extra: float  # share of error**2 that is the one row more
     index: npt.NDArray[np.intp]
     rows: npt.NDArray[np.float32]  # influences divided by n * error
 
@@ -174,9 +174,9 @@ def _resample(parts: list[_Part], resamples: int, seed: int) -> tuple[Floats, Fl
         total += table[drawn] @ columns
     shift = total[:, :width]
     size = np.array([len(part.index) for part in parts])
-    # Influences and the extra row make one; what the weights add or take away is in `total`.
-    spread = 1 + total[:, width:] - shift**2 / size
     extra = np.array([part.extra for part in parts])
+    # The extra row widens every bound but stays out of the resamples: it would hide their skew.
+    spread = 1 - extra + total[:, width:] - shift**2 / size
     return shift, np.sqrt(np.maximum(spread, extra))
 
 
@@ -192,9 +192,8 @@ def _sound(model: Predictions) -> bool:
         return False
     if model.guess.ndim == 1:
         return True
-    low, high = model.guess.min(initial=0.0), model.guess.max(initial=0.0)
-    sums = model.guess.sum(axis=1)
-    return bool(low >= -_OFF and high <= 1 + _OFF and (np.abs(sums - 1) <= _OFF).all())
+    adds_up = np.abs(model.guess.sum(axis=1) - 1) <= _OFF
+    return bool(adds_up.all() and (model.guess >= -_OFF).all())
 
 
 def _check(

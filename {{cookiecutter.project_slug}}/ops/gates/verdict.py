@@ -81,7 +81,8 @@ def _rule_line(rule: dict[str, Any]) -> str:
     bounds = ", ".join(f"{side} {rule[side]:.4g}" for side in BOUNDS if rule.get(side) is not None)
     value = "missing" if rule["candidate"] is None else f"{rule['candidate']:.4g}"
     if rule["low"] is not None:
-        value += f" against {rule['champion']:.4g}, better by {rule['low']:+.4g} or more"
+        value += f" against {rule['champion']:.4g}"
+        value += f", improvement {rule['low']:+.4g} to {rule['high']:+.4g}"
     return f"  {name:<10} {_mark(rule['passed'])}  {value} ({bounds})"
 
 

@@ -24,7 +24,7 @@ def predict(source: Path, out: Path) -> str:
     say(f"predict: {table.num_rows:,} rows")
     answers = model.answers(model.predict(table.to_pandas()))
     for name in answers:
-        free = name
+        free = str(name)
         while free in table.column_names:
             free += " (model)"
         table = table.append_column(free, pa.array(answers[name]))
