@@ -259,7 +259,7 @@ def test_one_broken_probability_anywhere_undoes_its_model(
     stats: Any, broken: float, side: int
 ) -> None:
     pair = two_models(stats, "binary", 200)
-    pair[side].guess[7, 1] = broken
+    pair[side].guess[7] = [1 - broken, broken]
     slices = {"far": np.arange(200) >= 100}
     wanted = [("accuracy", "all"), ("accuracy", "far"), ("roc_auc", "far")]
     for one in judge(stats, "binary", pair, wanted, slices=slices).values():
