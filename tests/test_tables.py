@@ -145,6 +145,10 @@ def test_parquet_types_become_ours(read: Read, tmp_path: Path) -> None:
     assert found["day"][1] == [datetime(2024, 5, 1), None]
 
 
+def test_names_that_are_numbers_are_no_repeated_header(read: Read) -> None:
+    assert read("0,1,y\n0,1,2\n1,1,3\n")["y"] == ("int64", [2, 3])
+
+
 def test_a_byte_order_mark_and_nameless_columns(read: Read) -> None:
     found = read(b"\xef\xbb\xbf, a ,b\r\n0,1,2\r\n1,3,4\r\n")
     assert list(found) == ["unnamed_0", "a", "b"]

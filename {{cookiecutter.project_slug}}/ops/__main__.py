@@ -5,7 +5,7 @@ Exit codes: 0 good, 1 gate closed, 2 usage or broken input, 3 infrastructure.
 
 import argparse
 
-from .console import GOOD, Stop, stop_with
+from .console import Stop, stop_with
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,7 +78,6 @@ def main() -> int:
         stop_with(error, options.verb)
     except KeyboardInterrupt:
         return 130
-    return GOOD
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from .console import Stop, read_json
 
 Status = Literal["pass", "warn", "fail", "skipped", "error"]
-CLOSING: frozenset[Status] = frozenset({"fail", "error"})
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
@@ -116,15 +117,14 @@ def _codec(options: Ingest) -> str:
 def _read_csv(path: Path, options: Ingest, columns: Mapping[str, Column]) -> pa.Table:
     names, delimiter = header(path, options)
     table = _parse_csv(path, options, columns, names, delimiter)
-    again = pc.and_(*(pc.equal(_text(table[name]), name) for name in names[:2]))
-    if pc.any(again).as_py():
-        row = pc.index(again, True).as_py() + 2
-        raise InputError(f"{path} repeats its header in row {row}: remove that line")
+    again = np.arange(table.num_rows)
+    for name in names:  # every name must stand there: names may be numbers, and be values too
+        if not again.size or not pa.types.is_string(table[name].type):
+            return table
+        again = again[pc.equal(table[name].take(again), name).fill_null(False).to_numpy()]
+    if again.size:
+        raise InputError(f"{path} repeats its header in row {again[0] + 2}: remove that line")
     return table
-
-
-def _text(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    return values if pa.types.is_string(values.type) else values.cast(pa.string())
 
 
 def _parse_csv(
