@@ -14,7 +14,7 @@ unexport VIRTUAL_ENV
 uv := $(shell command -v uv || echo .uv/bin/uv)
 find_uv := $(if $(findstring .uv/bin,$(uv)),.uv/bin/uv)
 
-.PHONY: help demo test test-fast lint format lock clean
+.PHONY: help demo test test-fast lint format gate-table lock clean
 
 help: ## this list
 	@echo "make TARGET:"
@@ -24,11 +24,11 @@ demo: .venv/.ready ## generate the example, run its pipeline through the gates, 
 	@$(python) scripts/demo.py
 
 test: .venv/.ready ## all tests, with whole pipelines and served models
-	$(python) -m pytest -m 'not slow'
+	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
 	$(python) -m pytest -m slow
 
 test-fast: .venv/.ready ## the tests that take seconds
-	$(python) -m pytest -m 'not slow'
+	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
 
 lint: .venv/.ready ## format, lint and types of hooks, tests and template
 	$(python) -m ruff format --check $(code)
@@ -38,6 +38,9 @@ lint: .venv/.ready ## format, lint and types of hooks, tests and template
 format: .venv/.ready ## put all code into the one format
 	$(python) -m ruff check --quiet --fix-only $(code)
 	$(python) -m ruff format $(code)
+
+gate-table: .venv/.ready ## write docs/gate-table.md from the markers of the tests
+	@$(python) scripts/gate_table.py
 
 lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
 	cd '$(inner)' && for name in serve train checks; do \

@@ -18,6 +18,7 @@ class Table:
     delimiter: str = ","
     suffix: str = ".csv"
     ignored: frozenset[str] = field(default_factory=frozenset)
+    personal: frozenset[str] = field(default_factory=frozenset)
 
     def write(self, folder: Path, seed: int = 0) -> Path:
         frame = self.make(np.random.default_rng(seed))
@@ -99,6 +100,7 @@ TABLES = {
         {"target": "glücklich"},
         delimiter=";",
         ignored=frozenset({"unnamed_0", "never", "e mail"}),
+        personal=frozenset({"e mail"}),
     ),
     "two columns, a rare class": Table(two_columns, "multiclass", {"target": "kind"}),
     "500 columns": Table(wide, "regression", {"target": "yield"}, suffix=".parquet"),

@@ -1,8 +1,10 @@
 """Each gate, shown open on what must pass and closed on what must not."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,27 +21,6 @@ GOOD: dict[str, Any] = {
     "fix": "",
     "value": 0,
     "threshold": 1,
-}
-GATES: dict[str, Any] = {"data": {"rows_min": 3}, "model": {"rows_min": 10}}
-
-SCHEMA: dict[str, Any] = {
-    "task": "binary",
-    "target": "y",
-    "classes": ["no", "yes"],
-    "columns": {
-        "size": {"type": "number", "role": "feature", "nullable": False, "min": 0, "max": 10},
-        "town": {"type": "string", "role": "feature", "nullable": True, "categories": ["a", "b"]},
-        "key": {"type": "integer", "role": "id", "nullable": False, "unique": True},
-        "old": {"type": "number", "role": "ignore"},
-        "y": {"type": "string", "role": "target", "nullable": False},
-    },
-}
-TABLE: dict[str, Any] = {
-    "size": [1.0, 2.0, 3.0, 4.0],
-    "town": ["a", "b", None, "a"],
-    "key": [1, 2, 3, 4],
-    "old": [0.0, 0.0, 0.0, 0.0],
-    "y": ["no", "yes", "no", "yes"],
 }
 
 
@@ -60,57 +41,101 @@ def put(path: str, content: Any) -> None:
 # --- the blessing ---------------------------------------------------------------------------
 
 ROWS = 600
+CLASSES = {"binary": ["no", "yes"], "multiclass": ["low", "mid", "top"], "regression": []}
+TASKS = list(CLASSES)
 Bless = Callable[..., dict[str, Any]]
 
 
-def predictions(strength: float, seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
-    """Truth and probabilities of a made-up model; the more strength, the better."""
-    rng = np.random.default_rng(7)
-    truth = rng.random(rows) < 0.5
-    noise = np.random.default_rng(seed).normal(size=rows)
-    positive = 1 / (1 + np.exp(-strength * (2 * truth - 1) - noise))
-    return {
-        "row_id": np.arange(rows),
-        "truth": np.where(truth, "yes", "no"),
-        "prediction": np.where(positive > 0.5, "yes", "no"),
-        "p_0": 1 - positive,
-        "p_1": positive,
-    }
+def predictions(
+    strength: float, seed: int = 0, rows: int = ROWS, task: str = "binary"
+) -> dict[str, Any]:
+    """Truth and predictions of a made-up model; the more strength, the better, and 0 knows nothing.
+
+    Negative strength is sure of the wrong.
+    """
+    rng, own = np.random.default_rng(7), np.random.default_rng(seed)
+    classes = CLASSES[task]
+    truth: Any
+    if task == "regression":
+        truth = rng.normal(size=rows)
+        guess = (strength * truth + own.normal(size=rows)) / (abs(strength) + 1)
+        return {"row_id": np.arange(rows), "truth": truth, "prediction": guess}
+    if task == "binary":
+        truth = (rng.random(rows) < 0.5).astype(int)
+        odds = np.c_[np.zeros(rows), strength * (2 * truth - 1) + own.normal(size=rows)]
+    else:
+        truth = rng.integers(0, len(classes), rows)
+        odds = strength * (np.arange(len(classes)) == truth[:, None]) * 2
+        odds = odds + own.normal(size=odds.shape)
+    return answers(truth, np.exp(odds) / np.exp(odds).sum(axis=1, keepdims=True), classes)
+
+
+def answers(truth: Any, guess: Any, classes: list[str]) -> dict[str, Any]:
+    names = np.array(classes)
+    found = {"row_id": np.arange(len(truth)), "truth": names[truth]}
+    found |= {"prediction": names[guess.argmax(axis=1)]}
+    return found | {f"p_{k}": guess[:, k] for k in range(len(classes))}
+
+
+def constant(task: str) -> dict[str, Any]:
+    """The class shares, or the mean, of these very rows."""
+    table = predictions(1.0, task=task)
+    if task == "regression":
+        return table | {"prediction": np.full(ROWS, table["truth"].mean())}
+    truth = np.array([CLASSES[task].index(label) for label in table["truth"]])
+    shares = np.bincount(truth) / ROWS
+    return answers(truth, np.tile(shares, (ROWS, 1)), CLASSES[task])
 
 
 TOWNS = np.where(np.arange(ROWS) < 20, "tiny", np.where(np.arange(ROWS) % 2, "a", "b"))
 
 
 @pytest.fixture
-def bless(here: Path) -> Bless:
+def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
     from ops.gates.blessing import bless as judge
 
     def bless(
         rules: Any = ({"metric": "skill", "min": 0.1},),
         candidate: Any = None,
         champion: Any = None,
+        linear: Any = None,
         findings: Any = (GOOD,),
+        tests: Any = (GOOD,),
         reason: str | None = None,
+        task: str = "binary",
+        sensitive: Any = (),
+        table: Any = None,
+        train: Any = None,
+        cost: Any = None,
         **model: Any,
     ) -> dict[str, Any]:
-        candidate = predictions(1.5) if candidate is None else candidate
+        monkeypatch.setitem(sys.modules, "ops.canvas", SimpleNamespace(cost_matrix=lambda _: cost))
+        candidate = predictions(1.5, task=task) if candidate is None else candidate
         rows = len(candidate["truth"])
         section = {"rows_min": 10, "bootstrap": "none yet", "rules": list(rules or []), **model}
         put("gates.yaml", {"model": {k: v for k, v in section.items() if v != "leave out"}})
-        put("schema.yaml", SCHEMA)
+        columns = {
+            name: {"type": "string", "sensitive": name in sensitive} for name in ("town", "age")
+        }
+        put("schema.yaml", {"task": task, "classes": CLASSES[task], "columns": columns})
         put("reports/model.json", {"findings": list(findings)})
+        put("reports/model_tests.json", {"findings": list(tests)})
         for name in ("model", "champion", "predictions", "src"):
             Path(name).mkdir(exist_ok=True)
         for name in ("model/model.json", "model/model.skops", "src/code.py"):
             Path(name).write_text("x", encoding="utf-8")
         put("champion/champion.json", {"found": champion is not None, "model_digest": "sha256:c"})
-        pq.write_table(pa.table({"town": TOWNS[:rows]}), "data/test.parquet")
-        for side in ("train", "test"):
-            pq.write_table(pa.table(candidate), f"predictions/{side}.parquet")
+        pq.write_table(pa.table(table or {"town": TOWNS[:rows]}), "data/test.parquet")
+        pq.write_table(pa.table(candidate), "predictions/test.parquet")
+        pq.write_table(pa.table(candidate if train is None else train), "predictions/train.parquet")
         asked = pa.table(champion or {"row_id": pa.array([], pa.int64())})
         if reason:
             asked = asked.slice(0, 0).replace_schema_metadata({"reason": reason})
         pq.write_table(asked, "predictions/champion.parquet")
+        if isinstance(linear, bytes):
+            Path("predictions/linear.parquet").write_bytes(linear)
+        elif linear is not None:
+            pq.write_table(pa.table(linear), "predictions/linear.parquet")
         assert judge() == 0
         verdict: dict[str, Any] = json.loads(Path("blessing.json").read_text(encoding="utf-8"))
         return verdict
@@ -118,6 +143,29 @@ def bless(here: Path) -> Bless:
     return bless
 
 
+def closed(rule: str, *values: Any) -> Any:
+    """A case that closes by ``rule``."""
+    return pytest.param(*values, marks=pytest.mark.gate("blessing", rule, "closed"))
+
+
+def opened(rule: str, *values: Any) -> Any:
+    """A case that holds ``rule``."""
+    return pytest.param(*values, marks=pytest.mark.gate("blessing", rule, "open"))
+
+
+def shown(rule: str, *values: Any) -> Any:
+    """A case of ``rule`` whose last value says whether the gate stays open."""
+    return opened(rule, *values) if values[-1] else closed(rule, *values)
+
+
+@pytest.mark.gate("blessing", "min", "open")
+@pytest.mark.gate("blessing", "max", "open")
+@pytest.mark.gate("blessing", "a value that is finite", "open")
+@pytest.mark.gate("blessing", "a metric of the task", "open")
+@pytest.mark.gate("blessing", "at least one rule", "open")
+@pytest.mark.gate("blessing", "rules without a slip", "open")
+@pytest.mark.gate("blessing", "a champion, or the reason why there is none", "open")
+@pytest.mark.gate("blessing", "checks and tests of the model", "open")
 def test_a_first_model_is_blessed_by_its_bounds_and_the_record_says_so(bless: Bless) -> None:
     verdict = bless(
         [{"metric": "skill", "min": 0.1, "margin": 0.01}, {"metric": "log_loss", "max": 1}]
@@ -131,12 +179,20 @@ def test_a_first_model_is_blessed_by_its_bounds_and_the_record_says_so(bless: Bl
 @pytest.mark.parametrize(
     ("rule", "champion"),
     [
-        ({"metric": "skill", "margin": 0.01}, predictions(1.5)),
-        ({"metric": "skill", "margin": 0.01}, predictions(1.0)),
-        ({"metric": "skill", "gain": 0.01}, predictions(0.7)),
-        ({"metric": "log_loss", "gain": 0}, predictions(0.7)),
-        ({"metric": "roc_auc", "slice": "town", "rows_min": 100, "margin": 0.01}, predictions(1.0)),
-        ({"metric": "accuracy", "slice": {"town": ["a", "b"]}, "margin": 0}, predictions(0.5)),
+        opened("margin", {"metric": "skill", "margin": 0.01}, predictions(1.5)),
+        opened("margin", {"metric": "skill", "margin": 0.01}, predictions(1.0)),
+        opened("gain", {"metric": "skill", "gain": 0.01}, predictions(0.7)),
+        opened("gain", {"metric": "log_loss", "gain": 0}, predictions(0.7)),
+        opened(
+            "slice",
+            {"metric": "roc_auc", "slice": "town", "rows_min": 100, "margin": 0.01},
+            predictions(1.0),
+        ),
+        opened(
+            "slice",
+            {"metric": "accuracy", "slice": {"town": ["a", "b"]}, "margin": 0},
+            predictions(0.5),
+        ),
     ],
 )
 def test_a_candidate_no_worse_than_the_champion_is_blessed(
@@ -171,48 +227,61 @@ SKILL = {"metric": "skill", "min": 0.1}
     ("change", "reason"),
     [
         # the absolute bounds
-        ({"rules": [{"metric": "skill", "min": 0.99}]}, "skill is 0.5"),
-        ({"rules": [{"metric": "log_loss", "max": 0.01}]}, "above the maximum 0.01"),
-        ({"candidate": broken(float("nan"))}, "skill is missing or not finite for this candidate"),
-        ({"candidate": broken(float("inf"))}, "skill is missing or not finite for this candidate"),
-        ({"candidate": predictions(1.5, rows=9)}, "only 9 test rows"),
-        ({"rules": [{"metric": "no_such", "min": 0}]}, "it is no metric of a binary task"),
-        ({"rules": [{"metric": "rmse", "max": 1}]}, "it is no metric of a binary task"),
+        closed("min", {"rules": [{"metric": "skill", "min": 0.99}]}, "skill is 0.5"),
+        closed("max", {"rules": [{"metric": "log_loss", "max": 0.01}]}, "above the maximum 0.01"),
+        closed("a value that is finite", {"candidate": broken(float("nan"))}, "skill is missing or not finite for this candidate"),
+        closed("a value that is finite", {"candidate": broken(float("inf"))}, "skill is missing or not finite for this candidate"),
+        closed("rows_min", {"candidate": predictions(1.5, rows=9)}, "only 9 test rows"),
+        closed("a metric of the task", {"rules": [{"metric": "no_such", "min": 0}]}, "it is no metric of a binary task"),
+        closed("a metric of the task", {"rules": [{"metric": "rmse", "max": 1}]}, "it is no metric of a binary task"),
         # the rules themselves
-        ({"rules": []}, "without a rule nothing is blessed"),
-        ({"rules": None}, "without a rule nothing is blessed"),
-        ({"rules": [{"metric": "skill"}]}, "must give min, max, margin or gain"),
-        ({"rules": [{"metric": "skill", "mni": 0.1}]}, "unknown key 'mni'"),
-        ({"rules": [{"metric": "skill", "min": "a"}]}, "no finite numbers"),
-        ({"rules": [{"metric": "skill", "min": float("nan")}]}, "no finite numbers"),
-        ({"rules": [{"metric": "skill", "margin": -0.1}]}, "margin or gain in gates.yaml is negative"),
-        ({"rules": [{"min": 0.1}]}, "names no metric"),
-        ({"rules": ["skill"]}, "must be a mapping"),
-        ({"rows_min": None}, "no model.rows_min"),
-        ({"rows_min": 0}, "no model.rows_min"),
+        closed("at least one rule", {"rules": []}, "without a rule nothing is blessed"),
+        closed("at least one rule", {"rules": None}, "without a rule nothing is blessed"),
+        closed("rules without a slip", {"rules": [{"metric": "skill"}]}, "must give min, max, margin, gain or gap"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "mni": 0.1}]}, "unknown key 'mni'"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "min": "a"}]}, "no finite numbers"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "min": float("nan")}]}, "no finite numbers"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "margin": -0.1}]}, "margin, gain or gap in gates.yaml is negative"),
+        closed("rules without a slip", {"rules": [{"min": 0.1}]}, "names no metric"),
+        closed("rules without a slip", {"rules": ["skill"]}, "must be a mapping"),
+        closed("rows_min", {"rows_min": None}, "no model.rows_min"),
+        closed("rows_min", {"rows_min": 0}, "no model.rows_min"),
+        closed("rules without a slip", {"resamples": 5}, "model.resamples in gates.yaml must be"),
+        closed("rules without a slip", {"resamples": "many"}, "model.resamples in gates.yaml must be"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "gain": 0, "against": "nobody"}]}, "not 'nobody'"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "gain": 0, "against": ["dummy"]}]}, "must be champion, linear, dummy"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "min": 0, "against": "dummy"}]}, "asks for a margin or gain"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "gap": 0.5}]}, "its slice a column"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "gap": 0.5, "slice": "town", "min": 0}]}, "must be the only bound"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "gap": -0.5, "slice": "town"}]}, "is negative"),
+        closed("a metric of the task", {"rules": [{"metric": "no_such", "gap": 0.5, "slice": "sensitive"}]}, "it is no metric"),
+        closed("a metric of the task", {"rules": [{"metric": "selection_rate", "margin": 0.5}]}, "neither more nor less of it"),
+        closed("a metric of the task", {"rules": [{"metric": "selection_rate", "gain": 0, "against": "dummy"}]}, "neither more nor less"),
         # slices
-        ({"rules": [SKILL | {"slice": "village"}]}, "no column 'village' to slice by"),
-        ({"rules": [SKILL | {"slice": {"town": "c"}}]}, "skill on town = c: only 0 test rows"),
-        ({"rules": [SKILL | {"slice": {"town": "tiny"}, "rows_min": 50}]}, "only 20 test rows"),
-        ({"rules": [SKILL | {"slice": "town", "rows_min": 5000}]}, "no value of 'town' has 5000"),
-        ({"rules": [SKILL | {"slice": [1]}]}, "its slice in gates.yaml must be"),
+        closed("slice", {"rules": [SKILL | {"slice": "village"}]}, "no column 'village' to slice by"),
+        closed("rows_min", {"rules": [SKILL | {"slice": {"town": "c"}}]}, "skill on town = c: only 0 test rows"),
+        closed("rows_min", {"rules": [SKILL | {"slice": {"town": "tiny"}, "rows_min": 50}]}, "only 20 test rows"),
+        closed("rows_min", {"rules": [SKILL | {"slice": "town", "rows_min": 5000}]}, "no value of 'town' has 5000"),
+        closed("slice", {"rules": [SKILL | {"slice": [1]}]}, "its slice in gates.yaml must be"),
         # the champion
-        ({"bootstrap": "leave out"}, "there is no champion"),
-        ({"bootstrap": "  "}, "there is no champion"),
-        ({"bootstrap": True}, "there is no champion"),
-        ({"champion": predictions(1.5), "reason": "its columns are gone"}, "its columns are gone"),
-        ({"champion": predictions(1.5) | {"row_id": np.arange(ROWS) + 1}}, "asked about other rows"),
-        ({"champion": broken(float("nan")), "rules": [SKILL | {"margin": 0.5}]}, "not finite for the champion"),
-        ({"champion": predictions(3.0), "rules": [SKILL | {"margin": 0.01}]}, "may be worse than the champion"),
-        ({"champion": predictions(1.6), "rules": [SKILL | {"margin": 0.0001}]}, "may be worse than the champion"),
-        ({"champion": predictions(1.5), "rules": [SKILL | {"gain": 0}]}, "not surely better than the champion"),
-        ({"champion": predictions(1.5), "candidate": worse_in_a(),
+        closed("a champion, or the reason why there is none", {"bootstrap": "leave out"}, "there is no champion"),
+        closed("a champion, or the reason why there is none", {"bootstrap": "  "}, "there is no champion"),
+        closed("a champion, or the reason why there is none", {"bootstrap": True}, "there is no champion"),
+        closed("a champion, or the reason why there is none", {"champion": predictions(1.5), "reason": "its columns are gone"}, "its columns are gone"),
+        closed("a champion, or the reason why there is none", {"champion": predictions(1.5) | {"row_id": np.arange(ROWS) + 1}}, "asked about other rows"),
+        closed("a value that is finite", {"champion": broken(float("nan")), "rules": [SKILL | {"margin": 0.5}]}, "not finite for the champion"),
+        closed("margin", {"champion": predictions(3.0), "rules": [SKILL | {"margin": 0.01}]}, "may be worse than the champion"),
+        closed("margin", {"champion": predictions(1.6), "rules": [SKILL | {"margin": 0.0001}]}, "may be worse than the champion"),
+        closed("gain", {"champion": predictions(1.5), "rules": [SKILL | {"gain": 0}]}, "not surely better than the champion"),
+        closed("slice", {"champion": predictions(1.5), "candidate": worse_in_a(),
           "rules": [{"metric": "log_loss", "slice": "town", "rows_min": 100, "margin": 0.02}]},
          "log_loss on town = a may be worse"),
         # the checks
-        ({"findings": [{**GOOD, "status": "fail"}]}, "x: fine"),
-        ({"findings": [{**GOOD, "status": "error"}]}, "x: fine"),
-        ({"findings": [GOOD, {**GOOD, "status": "whatever"}]}, "x: fine"),
+        closed("checks and tests of the model", {"findings": [{**GOOD, "status": "fail"}]}, "x: fine"),
+        closed("checks and tests of the model", {"findings": [{**GOOD, "status": "error"}]}, "x: fine"),
+        closed("checks and tests of the model", {"findings": [GOOD, {**GOOD, "status": "whatever"}]}, "x: fine"),
+        closed("checks and tests of the model", {"tests": [{**GOOD, "check": "test_x", "status": "fail"}]}, "test_x: fine"),
+        closed("checks and tests of the model", {"tests": [{**GOOD, "check": "test_x", "status": "error"}]}, "test_x: fine"),
     ],
 )  # fmt: skip
 def test_a_bad_candidate_is_not(bless: Bless, change: dict[str, Any], reason: str) -> None:
@@ -221,6 +290,7 @@ def test_a_bad_candidate_is_not(bless: Bless, change: dict[str, Any], reason: st
     assert any(reason in said for said in verdict["reasons"]), verdict["reasons"]
 
 
+@pytest.mark.gate("blessing", "rows_min", "open")
 def test_slices_with_few_rows_are_listed_where_each_value_is_meant(bless: Bless) -> None:
     verdict = bless([SKILL | {"slice": "town", "rows_min": 100}])
     assert [rule["slice"] for rule in verdict["rules"]] == ["town = b", "town = a"] or [
@@ -231,6 +301,8 @@ def test_slices_with_few_rows_are_listed_where_each_value_is_meant(bless: Bless)
     ]
 
 
+@pytest.mark.gate("blessing", "margin of a negative metric", "open")
+@pytest.mark.gate("blessing", "margin of a negative metric", "closed")
 def test_a_negative_metric_that_gets_worse_is_seen_as_worse(bless: Bless) -> None:
     # r2 of -0.5 against -0.9: a rule on ratios would call it better.
     from ops.gates.blessing import judge_one
@@ -243,137 +315,258 @@ def test_a_negative_metric_that_gets_worse_is_seen_as_worse(bless: Bless) -> Non
     bad = Predictions(truth, truth + rng.normal(scale=1.22, size=6000))
     [rule] = read_rules([{"metric": "r2", "margin": 0.05}], 10)
     for candidate, champion, passed in ((worse, bad, False), (bad, worse, True)):
-        found = compare(
-            "regression", candidate, champion, {}, [("r2", "all")], baseline=0.0
-        )[("r2", "all")]  # fmt: skip
+        found = compare(candidate, champion, {}, [("r2", "all")], baseline=0.0)["r2", "all"]
         assert (found.candidate or 0) < -0.3
-        assert judge_one(rule, "all", found, False)["passed"] is passed
+        assert judge_one(rule, "all", found, True)["passed"] is passed
+
+
+DUMMY = {"metric": "skill", "against": "dummy", "gain": 0}
+LINEAR = {"metric": "skill", "against": "linear", "margin": 0.1}
+
+
+@pytest.mark.gate("blessing", "against: dummy", "open")
+@pytest.mark.parametrize("champion", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_that_knows_something_is_better_than_the_dummy(
+    bless: Bless, task: str, champion: bool
+) -> None:
+    other = predictions(0.5, seed=1, task=task) if champion else None
+    verdict = bless([DUMMY], task=task, champion=other)
+    assert (verdict["blessed"], verdict["reasons"]) == (True, [])
+    [rule] = verdict["rules"]
+    assert (rule["against"], rule["champion"]) == ("dummy", pytest.approx(0, abs=1e-9))
+    assert rule["low"] > 0
+
+
+@pytest.mark.gate("blessing", "against: dummy", "closed")
+@pytest.mark.parametrize("champion", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("model", ["constant", "random labels"])
+def test_a_constant_or_random_model_is_not(
+    bless: Bless, task: str, model: str, champion: bool
+) -> None:
+    candidate = constant(task) if model == "constant" else predictions(0.0, task=task)
+    verdict = bless([DUMMY], candidate, candidate if champion else None, task=task)
+    assert verdict["blessed"] is False
+    [reason] = verdict["reasons"]
+    assert "not surely better than the class shares of the training rows (or their mean)" in reason
+
+
+def test_a_class_that_training_never_saw_costs_the_dummy_no_infinite_loss(bless: Bless) -> None:
+    candidate = predictions(1.5, task="multiclass")
+    seen = np.flatnonzero(candidate["truth"] != "top")
+    train = {name: values[seen] for name, values in candidate.items()}
+    [rule] = bless([DUMMY], candidate, train=train, task="multiclass")["rules"]
+    assert rule["passed"] is True and 0 < rule["low"] < rule["candidate"] < 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 8])
+def test_a_sum_in_another_order_is_no_gain(bless: Bless, step: int) -> None:
+    table = constant("regression")
+    near = table["prediction"][0] * (1 + step * 2.3e-16)
+    for side in (near, 2 * table["prediction"][0] - near):
+        verdict = bless([DUMMY], table | {"prediction": np.full(ROWS, side)}, task="regression")
+        assert verdict["blessed"] is False
+        assert abs(verdict["rules"][0]["candidate"]) < 1e-9
+
+
+@pytest.mark.parametrize("champion", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("strength", "blessed"),
+    [shown("against: linear", *case) for case in ((0.8, True), (1.5, True), (4.0, False))],
+)
+def test_the_linear_baseline_is_a_rival(
+    bless: Bless, task: str, strength: float, blessed: bool, champion: bool
+) -> None:
+    linear = predictions(strength, task=task)
+    other = predictions(0.5, seed=1, task=task) if champion else None
+    verdict = bless([LINEAR], task=task, linear=linear, champion=other)
+    assert verdict["blessed"] is blessed, verdict["reasons"]
+    assert verdict["rules"][0]["against"] == "linear"
+    if not blessed:
+        assert "may be worse than the linear baseline by more than 0.1" in verdict["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("linear", "reason"),
+    [
+        (None, "linear.parquet is not there"),
+        (b"PAR1 and no more", "linear.parquet is damaged"),
+        (pa.table({"row_id": pa.array([], pa.int64())}), "it gave no predictions"),
+        (
+            pa.table({"row_id": pa.array([], pa.int64())}).replace_schema_metadata({"reason": "odd"}),
+            "cannot be compared: odd",
+        ),
+        (predictions(1.5) | {"row_id": np.arange(ROWS)[::-1].copy()}, "asked about other rows"),
+        (predictions(1.5, rows=599), "asked about other rows"),
+        ({"truth": [1]}, "asked about other rows"),
+        (predictions(1.5, task="regression"), "not of schema.yaml's task"),
+        (broken(float("nan")), "not finite for the linear baseline"),
+        (broken(float("inf")), "not finite for the linear baseline"),
+    ],
+)  # fmt: skip
+def test_a_linear_baseline_that_cannot_be_asked_closes_the_rule(
+    bless: Bless, linear: Any, reason: str
+) -> None:
+    verdict = bless([SKILL, LINEAR], linear=linear)
+    assert verdict["blessed"] is False
+    [said] = verdict["reasons"]
+    assert reason in said
+    assert bless([SKILL], linear=linear)["blessed"] is True, "who does not ask is not concerned"
+
+
+@pytest.mark.parametrize(
+    ("rule", "task", "blessed"),
+    [
+        shown("gap", {"metric": "accuracy", "gap": 0.1}, "binary", True),
+        shown("gap", {"metric": "log_loss", "gap": 0.2}, "multiclass", True),
+        shown("gap", {"metric": "mae", "gap": 0.1}, "regression", True),
+        shown("gap", {"metric": "accuracy", "gap": 0.1}, "multiclass", False),
+        shown("gap", {"metric": "skill", "gap": 0.2}, "binary", False),
+        shown("gap", {"metric": "mae", "gap": 0.1}, "regression", False),
+        shown("gap", {"metric": "selection_rate", "gap": 0.1}, "binary", True),
+        shown("gap", {"metric": "selection_rate", "gap": 0.1}, "binary", False),
+    ],
+)
+def test_groups_may_lie_apart_by_the_gap_and_no_more(
+    bless: Bless, rule: dict[str, Any], task: str, blessed: bool
+) -> None:
+    fair = predictions(1.5, task=task)
+    other = predictions(-0.5, task=task)
+    if rule["metric"] == "selection_rate":
+        other = answers(
+            np.array(fair["truth"] == "yes", int), np.tile([0.3, 0.7], (ROWS, 1)), ["no", "yes"]
+        )
+    mixed = {
+        n: v if n == "row_id" else np.where(TOWNS == "a", other[n], v) for n, v in fair.items()
+    }
+    candidate = fair if blessed else mixed
+    verdict = bless([rule | {"slice": "town", "rows_min": 100}], candidate, task=task)
+    assert verdict["blessed"] is blessed, verdict["reasons"]
+    [entry] = verdict["rules"]
+    least, most = entry["groups"].values()
+    assert set(entry["groups"]) == {"town = a", "town = b"}
+    assert entry["candidate"] == pytest.approx(most - least) and most >= least
+    assert (entry["slice"], entry["against"], entry["rows"]) == ("town", None, ROWS - 20)
+    if not blessed:
+        assert "town = a" in verdict["reasons"][0] and "a gap of" in verdict["reasons"][0]
+
+
+GAP = {"metric": "accuracy", "gap": 0.9, "slice": "town", "rows_min": 10}
+
+
+@pytest.mark.parametrize(
+    ("rule", "towns", "reason"),
+    [
+        (GAP, ["a"] * ROWS, "fewer than two groups of 10 test rows"),
+        (GAP, [None] * ROWS, "fewer than two groups"),
+        (GAP | {"rows_min": 300}, TOWNS, "fewer than two groups of 300"),
+        (GAP | {"slice": {"town": ["a"]}}, TOWNS, "fewer than two groups"),
+        (GAP | {"slice": {"town": ["a", "tiny"]}, "rows_min": 50}, TOWNS, "on town = tiny: only 20"),
+        (GAP | {"metric": "roc_auc"}, predictions(1)["truth"], "is missing or not finite"),
+    ],
+)  # fmt: skip
+def test_a_gap_that_cannot_be_judged_closes(
+    bless: Bless, rule: Any, towns: Any, reason: str
+) -> None:
+    table = {"town": pa.array(towns, pa.string()), "age": np.arange(ROWS)}
+    verdict = bless([rule], table=table)
+    assert verdict["blessed"] is False
+    assert reason in verdict["reasons"][0]
+    if isinstance(rule["slice"], str):
+        verdict = bless([rule | {"slice": "sensitive"}], table=table, sensitive=["town"])
+        assert verdict["blessed"] is False, "a declared column is judged, or closes"
+
+
+def test_each_sensitive_column_is_judged(bless: Bless) -> None:
+    table = {"town": TOWNS, "age": np.arange(ROWS) * 0.1}
+    rules = [GAP | {"slice": "sensitive"}, SKILL | {"slice": "sensitive", "rows_min": 100}]
+    verdict = bless(rules, table=table, sensitive=["town", "age"])
+    assert (verdict["blessed"], verdict["reasons"]) == (True, [])
+    assert {rule["slice"] for rule in verdict["rules"] if "gap" in rule} == {"town", "age"}
+    assert sum(rule["slice"].startswith("age = ") for rule in verdict["rules"]) == 4
+
+
+def test_no_sensitive_column_closes_nothing_and_is_listed(bless: Bless) -> None:
+    rules = [SKILL, GAP | {"slice": "sensitive"}]
+    verdict = bless(rules)
+    assert (verdict["blessed"], len(verdict["rules"])) == (True, 1)
+    [left] = verdict["not_judged"]
+    assert (left["slice"], left["rows"]) == ("sensitive", 0)
+    assert "declares no column `sensitive: true`" in left["reason"]
+    alone = bless(rules[1:])
+    assert "without a rule nothing is blessed" in alone["reasons"][0], "but alone it is no rule"
+
+
+@pytest.mark.parametrize(
+    ("least", "blessed"), [shown("value", 100, True), shown("value", 5000, False)]
+)
+def test_the_gain_by_the_cost_matrix_is_a_metric(bless: Bless, least: int, blessed: bool) -> None:
+    verdict = bless([{"metric": "value", "min": least}], cost=[[0, -1], [-2, 3]])
+    assert verdict["blessed"] is blessed
+    truth, said = (predictions(1.5)[name] == "yes" for name in ("truth", "prediction"))
+    gain = 3 * (truth & said).sum() - (~truth & said).sum() - 2 * (truth & ~said).sum()
+    assert verdict["rules"][0]["candidate"] == pytest.approx(1000 * gain / ROWS)
+
+
+def test_without_a_cost_matrix_there_is_no_value(bless: Bless) -> None:
+    verdict = bless([{"metric": "value", "min": -9e9}])
+    assert verdict["reasons"] == ["value: ml-canvas.yaml gives no cost matrix"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_answer_in_the_truth_is_not_enough(bless: Bless, task: str) -> None:
+    table = predictions(1.5, task=task)
+    kept = np.flatnonzero(table["truth"] == table["truth"][0]) if CLASSES[task] else [0] * 50
+    one = {name: values[kept] for name, values in table.items()} | {"row_id": np.arange(len(kept))}
+    for rule in (SKILL, DUMMY, LINEAR):
+        assert bless([rule], one, linear=one, task=task)["blessed"] is False
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ten_rows_are_judged_and_nine_are_not(bless: Bless, task: str) -> None:
+    few = [predictions(6.0, rows=rows, task=task) for rows in (10, 9)]
+    verdicts = [bless([SKILL, DUMMY], each, task=task) for each in few]
+    assert [verdict["blessed"] for verdict in verdicts] == [True, False]
+
+
+def test_missing_values_are_a_slice(bless: Bless) -> None:
+    towns = pa.array([None if at < 300 else "a" for at in range(ROWS)], pa.string())
+    verdict = bless([SKILL | {"slice": "town"}], table={"town": towns})
+    assert {r["slice"]: r["rows"] for r in verdict["rules"]} == {
+        "town = (missing)": 300,
+        "town = a": 300,
+    }
+
+
+def test_predictions_of_other_test_rows_are_refused(bless: Bless) -> None:
+    from ops.console import Stop
+
+    with pytest.raises(Stop, match=r"are not those of data/test\.parquet"):
+        bless(table={"town": TOWNS[:10]})
+
+
+@pytest.mark.parametrize(("gate", "rows"), [(None, None), ({"rows": 4321}, 4321)])
+def test_the_record_says_how_many_rows_the_data_had(bless: Bless, gate: Any, rows: Any) -> None:
+    if gate:
+        put("reports/data_gate.json", gate)
+    assert bless()["data_rows"] == rows
 
 
 @pytest.mark.parametrize("report", ["", "{", "[]", "{}", '{"findings": []}', None])
-def test_without_findings_nothing_is_judged(here: Path, report: str | None) -> None:
+@pytest.mark.parametrize("name", ["model", "model_tests"])
+def test_without_findings_nothing_is_judged(here: Path, name: str, report: str | None) -> None:
     from ops.console import Stop
     from ops.gates.blessing import bless as judge
 
-    put("gates.yaml", GATES)
+    put("gates.yaml", {"model": {"rows_min": 10}})
     put("blessing.json", {"blessed": True})
+    for each in ("model", "model_tests"):
+        put(f"reports/{each}.json", {"findings": [GOOD]})
+    Path(f"reports/{name}.json").unlink()
     if report is not None:
-        Path("reports/model.json").write_text(report)
-    with pytest.raises(Stop, match=r"reports/model\.json"):
+        Path(f"reports/{name}.json").write_text(report)
+    with pytest.raises(Stop, match=rf"reports/{name}\.json"):
         judge()
     assert not Path("blessing.json").exists(), "an old blessing must not survive"
-
-
-# --- the data gate --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def data_gate(here: Path) -> Callable[..., tuple[int, dict[str, Any]]]:
-    from ops.gates.data import judge
-    from ops.run_checks import check_schema
-
-    def data_gate(
-        table: Any = TABLE, schema: Any = SCHEMA, gates: Any = GATES, findings: Any = (GOOD,)
-    ) -> tuple[int, dict[str, Any]]:
-        put("gates.yaml", gates)
-        put("schema.yaml", schema)
-        pq.write_table(pa.table(table), "data/dataset.parquet")
-        rows, found = check_schema()
-        found_too = [finding.as_json() for finding in found]
-        put("reports/data.json", {"rows": rows, "findings": [*found_too, *findings]})
-        code = judge()
-        return code, json.loads(Path("reports/data_gate.json").read_text(encoding="utf-8"))
-
-    return data_gate
-
-
-def test_good_data_passes(data_gate: Callable[..., tuple[int, dict[str, Any]]]) -> None:
-    code, report = data_gate()
-    assert (code, report["open"], report["reasons"]) == (0, True, [])
-    assert {f["status"] for f in report["findings"]} == {"pass"}
-
-
-def without(name: str) -> dict[str, Any]:
-    return {key: values for key, values in TABLE.items() if key != name}
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"table": without("size")}, "schema: size: the column is missing"),
-        ({"table": TABLE | {"size": ["a", "b", "c", "d"]}}, "schema: size: the values are no number"),
-        ({"table": TABLE | {"size": [1.0, None, 2.0, 3.0]}}, "schema: size: 1 values are missing"),
-        ({"table": TABLE | {"key": [1, 2, 2, 3]}}, "schema: key: 2 values stand more than once"),
-        ({"table": TABLE | {"town": [1, 2, 3, 4]}}, "schema: town: the values are no string"),
-        ({"table": TABLE | {"y": ["no", "yes", "perhaps", "no"]}}, "1 rows have a class"),
-        ({"table": TABLE | {"y": [1, 0, 1, 0]}}, "schema: y: the values are no string"),
-        ({"table": {k: v[:2] for k, v in TABLE.items()}}, "rows: 2 rows with a target"),
-        ({"findings": [GOOD | {"status": "fail"}]}, "x: fine"),
-        ({"findings": [GOOD | {"status": "error"}]}, "x: fine"),
-    ],
-)  # fmt: skip
-def test_broken_data_closes_the_gate(
-    data_gate: Callable[..., tuple[int, dict[str, Any]]], change: dict[str, Any], reason: str
-) -> None:
-    code, report = data_gate(**change)
-    assert (code, report["open"]) == (1, False)
-    assert any(reason in said for said in report["reasons"]), report["reasons"]
-
-
-@pytest.mark.parametrize(
-    ("table", "check", "message"),
-    [
-        (TABLE | {"size": [1.0, 2.0, 3.0, 4000.0]}, "values: size", "1 of 4 values are above the maximum 10"),
-        (TABLE | {"size": [-1.0, -2.0, 3.0, 4.0]}, "values: size", "2 of 4 values are below the minimum 0"),
-        (TABLE | {"town": ["a", "b", "zz", None]}, "values: town", "1 of 4 values are none of the listed categories"),
-        (TABLE | {"new": [1, 2, 3, 4]}, "unknown columns", "1 columns are not in schema.yaml"),
-    ],
-)  # fmt: skip
-def test_moved_values_are_reported_and_the_gate_stays_open(
-    data_gate: Callable[..., tuple[int, dict[str, Any]]], table: Any, check: str, message: str
-) -> None:
-    code, report = data_gate(table)
-    assert (code, report["open"]) == (0, True)
-    [finding] = [f for f in report["findings"] if f["status"] == "warn"]
-    assert finding["check"] == check
-    assert message in finding["message"]
-    assert "zz" not in json.dumps(finding), "no value of the data is ever shown"
-
-
-def test_other_order_whole_numbers_and_a_lost_ignored_column_are_no_fault(
-    data_gate: Callable[..., tuple[int, dict[str, Any]]],
-) -> None:
-    table = {key: TABLE[key] for key in ("y", "key", "town")} | {"size": [1, 2, 3, 4]}
-    code, report = data_gate(table)
-    assert (code, report["reasons"]) == (0, [])
-
-
-@pytest.mark.parametrize(
-    ("schema", "gates"),
-    [
-        ({**SCHEMA, "columns": {}}, GATES),
-        (SCHEMA, {"data": {}}),
-        (SCHEMA, {"model": {}}),
-        (SCHEMA, {"data": {"rows_min": 0}}),
-        (SCHEMA, {"data": {"rows_min": None}}),
-    ],
-)
-def test_without_rules_the_data_is_not_judged(
-    data_gate: Callable[..., tuple[int, dict[str, Any]]], schema: Any, gates: Any
-) -> None:
-    from ops.console import Stop
-
-    put("reports/data_gate.json", {"open": True})
-    with pytest.raises(Stop, match=r"schema\.yaml describes no columns|no data\.rows_min"):
-        data_gate(schema=schema, gates=gates)
-
-
-def test_an_old_verdict_does_not_survive(here: Path) -> None:
-    from ops.console import Stop
-    from ops.gates.data import judge
-
-    put("gates.yaml", GATES)
-    put("reports/data_gate.json", {"open": True})
-    with pytest.raises(Stop, match=r"reports/data\.json is not there"):
-        judge()
-    assert not Path("reports/data_gate.json").exists()

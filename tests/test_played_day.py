@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import socket
@@ -29,6 +30,16 @@ def orders(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(
         {"day": day.strftime("%Y-%m-%d"), "basket €": basket, "channel": channel, "returned": returned}
     )  # fmt: skip
+
+
+class Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path(self.path),)
 
 
 @pytest.fixture(scope="module")
@@ -210,14 +221,42 @@ def test_11_a_bento_of_the_blessed_model(project: BakedProject) -> None:
     assert json.loads(listed)[0]["tag"].startswith("order-returns:")
 
 
-def test_12_an_unblessed_model_is_not_served(project: BakedProject) -> None:
-    whole = (project.path / "model/model.json").read_bytes()
-    (project.path / "model/model.json").write_bytes(whole + b" ")
+@pytest.mark.gate("model file", "changed by one byte after its blessing", "closed")
+@pytest.mark.parametrize("name", ["model.json", "model.skops"])
+def test_12_a_model_changed_by_one_byte_is_neither_served_nor_packed(
+    project: BakedProject, name: str
+) -> None:
+    path = project.path / "model" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     said = project.run(".venv-serve/bin/python", "-m", "src.order_returns.service", code=2)
     assert "is not the one that was blessed" in said.stderr
+    bentos = project.run(".venv-serve/bin/bentoml", "list", "--output", "json").stdout
+    assert "is not the one that was blessed" in project.make("bento", code=2).stderr
+    assert project.run(".venv-serve/bin/bentoml", "list", "--output", "json").stdout == bentos
     assert "is not the one that was judged" in project.ops("gate", code=1).stdout
-    (project.path / "model/model.json").write_bytes(whole)
+    path.write_bytes(whole)
+
+
+@pytest.mark.gate("model file", "a pickle in place of the safe format", "closed")
+def test_12_a_pickle_is_refused_by_name_and_never_loaded(project: BakedProject, day: Path) -> None:
+    path = project.path / "model/model.skops"
+    whole, trap = path.read_bytes(), day / "loaded"
+    path.write_bytes(pickle.dumps(Trap(str(trap))))
+    said = project.make("predict", "FILE=data/source.csv", f"OUT={day}/never.csv", code=2)
+    assert "model/model.skops is a pickle and is not loaded" in said.stderr
+    project.ops("gate", code=1)
+    project.run(".venv-serve/bin/python", "-m", "src.order_returns.service", code=2)
+    path.write_bytes(whole)
+    assert not trap.exists()
+
+
+@pytest.mark.gate("model file", "changed by one byte after its blessing", "open")
+@pytest.mark.gate("model file", "a pickle in place of the safe format", "open")
+def test_12_the_blessed_model_is_served_again(project: BakedProject) -> None:
     project.ops("gate")
+    command = [".venv-serve/bin/python", "-c", "import src.order_returns.service"]
+    project.run(*command)
 
 
 def test_13_new_data_makes_a_new_candidate(project: BakedProject, day: Path) -> None:
@@ -228,7 +267,8 @@ def test_13_new_data_makes_a_new_candidate(project: BakedProject, day: Path) -> 
     project.make("pipeline", "gate")
     assert metrics(project)["test"]["rows"] > before
     verdict = json.loads(project.read("blessing.json"))
-    assert verdict["champion"].keys() == {"model_digest"}
+    assert verdict["champion"].keys() == {"model_digest", "data_rows"}
+    assert verdict["champion"]["data_rows"] == 3000
     assert verdict["rules"][0]["low"] > -verdict["rules"][0]["margin"]
     assert "data/source.csv.dvc" in project.git("status", "--porcelain")
     project.git("commit", "--quiet", "--all", "--message", "More orders")

@@ -54,13 +54,15 @@ def rule(metric: str = "roc_auc", where: str = "all", **more: Any) -> dict[str, 
 
 
 GOOD = (finding(),)
-CHAMPION = {"ref": "main", "commit": "c" * 40, "model_digest": "sha256:" + "d" * 64, "rows": 1234}
+CHAMPION: dict[str, Any] = {"ref": "main", "commit": "c" * 40, "data_rows": 1234}
+CHAMPION["model_digest"] = "sha256:" + "d" * 64
 
 
 @pytest.fixture
 def make(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """Put the files of a judged candidate into an empty folder, write the report, give both."""
-    from ops.gates import blessing, verdict
+    from ops.digests import model_digest
+    from ops.gates import verdict
     from ops.report import write
 
     monkeypatch.chdir(tmp_path)
@@ -68,7 +70,7 @@ def make(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("reports", "predictions", "model"):
         Path(name).mkdir()
     for name in ("model.json", "model.skops"):
-        Path("model", name).write_text("x", encoding="utf-8")
+        Path("model", name).write_text("{}", encoding="utf-8")
 
     def make(
         task: str = "binary",
@@ -83,12 +85,14 @@ def make(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         about = {"stage": "x", "rows": 5000, "columns_not_checked": [], "rows_checked": 5000}
         gate = {"open": not closed, "rows": 5000, "reasons": list(closed), "findings": list(data)}
         bless = {"blessed": not judged.get("reasons"), "reasons": [], "rules": [rule()]}
-        bless |= {"model_digest": blessing.model_digest(), "champion": CHAMPION, "rows": 1200}
+        bless |= {"model_digest": model_digest(), "champion": CHAMPION, "rows": 1200}
         metrics = {"rows": 1200, "roc_auc": 0.87}
         contents: dict[str, Any] = {
             "reports/data.json": {**about, "findings": list(data), **dict(checks)},
             "reports/data_gate.json": gate,
             "reports/model.json": {**about, "findings": list(model), **dict(checks)},
+            "reports/model_tests.json": {"findings": [finding("test_x")]},
+            "reports/budget.json": {"size_mb": 1.5, "latency_ms": 12, "rows_per_second": 9000},
             "metrics.json": {"train": metrics, "test": metrics},
             "blessing.json": bless | judged,
         }
@@ -174,6 +178,7 @@ def test_blessing_that_contradicts_itself_is_no_report(make: Make, rules: Any) -
         "blessing.json",
         "metrics.json",
         "reports/model.json",
+        "reports/model_tests.json",
         "reports/data.json",
         "reports/data_gate.json",
     ],
@@ -206,7 +211,7 @@ def test_nothing_judged(make: Make) -> None:
 def test_sections_stand_in_the_order_of_deciding(make: Make) -> None:
     rules = [rule(), rule(where="origin = EWR", candidate=0.7, passed=False)]
     text, page = make(rules=rules, reasons=["a", "b"], predictions=binary())
-    wanted = ["Reasons", "Gates", "Worst slices", "Data", "Checks", "Plots"]
+    wanted = ["Reasons", "Gates", "Worst slices", "Data", "Checks", "Service", "Plots"]
     wanted += ["Reproduce", "Not run, and why"]
     assert titles(text) == wanted
     assert re.findall("<h2>(.*?)</h2>", page) == wanted
@@ -237,6 +242,51 @@ def test_gate_table(make: Make) -> None:
     assert closing[6:] == ["-", "**closes**"]
     assert text.index("log\\_loss | origin") < text.index("accuracy | all")
     assert "Champion: main at cccccccccccc, model sha256" in text
+
+
+def test_a_rule_against_another_than_the_champion_says_whom(make: Make) -> None:
+    rules = [
+        rule("skill", against="linear", champion=0.3, min=None, margin=0.2),
+        rule("accuracy", "town", gap=0.1, candidate=0.04, champion=None, low=None, high=None),
+    ]
+    text, _ = make(rules=rules)
+    assert row(text, "skill")[2:4] == ["margin 0.2", "0.3 (linear)"]
+    assert row(text, "accuracy")[2] == "≥ 0.8, margin 0.005, gap ≤ 0.1"
+    assert "Worst slices" not in titles(text), "a gap is no slice"
+
+
+def test_what_the_schema_says_stands_beside_what_the_data_have(make: Make) -> None:
+    far = finding("values: price", "warn", value="0 to 4,000,000", threshold="0 to 4,000")
+    lost = finding("schema: town", "fail", value="missing", threshold="string")
+    told = section(make(data=[far, lost], closed=["x"])[0], "Data")
+    assert row(told, "values: price")[1:3] == ["0 to 4,000", "0 to 4,000,000"]
+    assert row(told, "schema: town")[1:3] == ["string", "missing"]
+
+
+def test_what_the_model_looks_at(make: Make) -> None:
+    columns = {"delay": {"mean": 0.4, "std": 0.01}, "@town": {"mean": 0.1, "std": 0.01}}
+    found = {"metric": "skill", "rows": 900, "repeats": 5, "columns": columns}
+    Path("predictions/importance.json").write_text(json.dumps(found), encoding="utf-8")
+    text, page = make()
+    told = section(text, "What the model looks at")
+    assert "Loss of skill when a column is shuffled, on 900 test rows, 5 times." in told
+    assert 'x-axis "column" ["delay", "town"]' in told
+    assert "bar [0.4, 0.1]" in told
+    assert page.count("<rect") == 2
+
+
+def test_service_figures(make: Make) -> None:
+    line = "Model 1.5 MB; one row in 12 ms (95th percentile); 9,000 rows a second."
+    assert line in section(make()[0], "Service")
+
+
+def test_thresholds_that_differ_from_the_base_are_noted(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ops.gates import thresholds
+
+    monkeypatch.setattr(thresholds, "differs", lambda: True)
+    assert "gates.yaml differs from" in section(make()[0], "Not run, and why")
 
 
 def test_rules_written_before_there_were_champions(make: Make) -> None:
@@ -293,7 +343,7 @@ def test_data_and_checks(make: Make) -> None:
         assert name in told
     assert "weak" not in told
     checks = section(text, "Checks")
-    assert checks.startswith("\n1 passed, 2 failed, 2 warned.")
+    assert checks.startswith("\n2 passed, 2 failed, 2 warned.")
     statuses = [line.split(" | ")[0] for line in checks.splitlines() if line.startswith("| ")]
     assert statuses[2:] == ["| **error**", "| **new**", "| warn", "| warn"]
     assert "mend weak\\_segments" in checks

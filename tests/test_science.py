@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from baked import BakedProject
@@ -262,3 +263,184 @@ def test_classes_with_gaps_become_whole(science: BakedProject) -> None:
     assert whole_classes(halves, schema)["y"].to_pylist() == [0.5, 1.0]
     many = pa.table({"y": [float(k) for k in range(50)]})
     assert pa.types.is_floating(whole_classes(many, schema)["y"].type)
+
+
+# --- the linear baseline and the metrics --------------------------------------------------------
+
+SIDES = {"train": 300, "test": 100}
+
+
+@pytest.fixture
+def linear(
+    science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., pa.Table]:
+    """Write both sides of a split with these features, and ask the linear baseline."""
+    from flight_delays.evaluate import linear_predictions
+    from flight_delays.schema import Schema
+
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+
+    def linear(
+        columns: dict[str, tuple[str, Any]],
+        target: Any,
+        classes: Any = ("a", "b"),
+        order: Any = None,
+    ) -> pa.Table:
+        rows = sum(SIDES.values())
+        table = pa.table({name: values for name, (_, values) in columns.items()})
+        table = table.append_column("y", pa.array(target)).append_column(
+            "__row_id", [np.arange(rows)]
+        )
+        train = table.slice(0, SIDES["train"])
+        pq.write_table(train if order is None else train.take(order), "data/train.parquet")
+        pq.write_table(table.slice(SIDES["train"]), "data/test.parquet")
+        task = "regression" if not classes else "binary" if len(classes) == 2 else "multiclass"
+        kind = "string" if classes else "number"
+        described = {name: {"type": type_} for name, (type_, _) in columns.items()}
+        described["y"] = {"type": kind, "role": "target"}
+        schema = Schema(task=task, target="y", classes=list(classes), columns=described)
+        return linear_predictions(schema.features, schema)
+
+    return linear
+
+
+RNG = np.random.default_rng(0)
+HEIGHT = RNG.normal(size=400)
+SIDE = np.where(HEIGHT + RNG.normal(size=400) > 0, "b", "a")
+ODD: dict[str, dict[str, tuple[str, Any]]] = {
+    "numbers": {"x": ("number", HEIGHT)},
+    "constant": {"x": ("number", np.ones(400))},
+    "constant and huge": {"x": ("number", np.full(400, 1e308))},
+    "all missing": {"x": ("number", pa.nulls(400, pa.float64())), "t": ("string", pa.nulls(400, pa.string()))},
+    "all missing in train": {"x": ("number", pa.array([None] * 300 + [1.0] * 100))},
+    "endless": {"x": ("number", np.where(np.arange(400) % 7, HEIGHT, np.inf)), "z": ("number", HEIGHT * 1e300)},
+    "text": {"t": ("string", pa.array([None if k % 9 == 0 else f"t{k % 60}" for k in range(400)]))},
+    "text that is new": {"t": ("string", [f"t{k // 300}" for k in range(400)])},
+    "dates": {"d": ("datetime", pa.array(np.arange(400) * 10**9, pa.timestamp("us")))},
+    "yes and no": {"f": ("boolean", pa.array([k % 3 == 0 if k % 5 else None for k in range(400)]))},
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c"), ()], ids=len)
+@pytest.mark.parametrize("columns", ODD.values(), ids=list(ODD))
+def test_the_linear_baseline_answers_whatever_the_columns_hold(
+    linear: Callable[..., pa.Table],
+    columns: Any,
+    classes: Any,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    target = HEIGHT * 2 if not classes else np.where(np.arange(400) % 11, SIDE, classes[-1])
+    found = linear(columns, target, classes)
+    names = ["prediction"] if not classes else [f"p_{k}" for k in range(len(classes))]
+    guess = np.stack([found[name].to_numpy() for name in names])
+    assert found["row_id"].to_pylist() == list(range(300, 400))
+    assert np.isfinite(guess).all()
+    if classes:
+        assert guess.sum(axis=0) == pytest.approx(1)
+    assert capfd.readouterr().err == "evaluate: predicting the test rows with the linear baseline\n"
+
+
+def test_the_linear_baseline_learns(linear: Callable[..., pa.Table]) -> None:
+    side = linear(ODD["numbers"], SIDE)
+    assert np.mean(side["prediction"].to_numpy() == SIDE[300:]) > 0.7
+    value = linear(ODD["numbers"], HEIGHT * 2, ())["prediction"].to_numpy()
+    assert value == pytest.approx(HEIGHT[300:] * 2, abs=0.1)
+    level = {"t": ("string", np.array([None, "high"])[(HEIGHT > 0) * 1])}
+    assert linear(level, HEIGHT, ())["prediction"].to_numpy().std() > 0.5
+
+
+def test_one_row_far_out_does_not_decide_the_baseline(linear: Callable[..., pa.Table]) -> None:
+    far = HEIGHT.copy()
+    far[399] *= 1e6
+    value = linear({"x": ("number", far)}, HEIGHT, ())["prediction"].to_numpy()
+    assert np.abs(value).max() < 10
+
+
+@pytest.mark.parametrize("seen", [["a", "b"], ["b"]])
+def test_a_class_that_the_baseline_never_saw_has_probability_0(
+    linear: Callable[..., pa.Table], seen: list[str]
+) -> None:
+    target = np.r_[np.resize(seen, 300), np.resize(["a", "b", "c"], 100)]
+    found = linear(ODD["numbers"], target, ("a", "b", "c"))
+    for k, label in enumerate("abc"):
+        assert (found[f"p_{k}"].to_numpy() > 0).any() == (label in seen)
+
+
+def test_the_first_rows_by_their_id_make_the_baseline_in_any_order(
+    linear: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flight_delays import baseline
+
+    monkeypatch.setattr(baseline, "ROWS", 100)
+    moved = SIDE.copy()
+    moved[100:300] = moved[100:300][::-1]
+    found = linear(ODD["numbers"], SIDE)
+    assert found == linear(ODD["numbers"], moved, order=np.arange(300)[::-1])
+    moved[:100] = moved[:100][::-1]
+    assert found != linear(ODD["numbers"], moved)
+
+
+def test_many_columns_or_classes_mean_fewer_rows(
+    linear: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flight_delays import baseline
+
+    seen: list[int] = []
+    build = baseline.build_features
+
+    def counted(frame: Any, columns: Any) -> Any:
+        seen.append(len(frame))
+        return build(frame, columns)
+
+    monkeypatch.setattr(baseline, "build_features", counted)
+    monkeypatch.setattr(baseline, "LEAST", 20)
+    monkeypatch.setattr(baseline, "WORK", 240)
+    columns = {f"x{k}": ("number", HEIGHT) for k in range(3)}
+    for classes in (("a", "b"), ()):
+        linear(columns, SIDE if classes else HEIGHT, classes)
+        linear(
+            columns | {f"z{k}": ("number", HEIGHT) for k in range(9)},
+            HEIGHT if not classes else SIDE,
+            classes,
+        )
+    assert seen == [40, 20, 80, 20]
+
+
+def test_a_baseline_that_cannot_be_fitted_says_so(
+    linear: Callable[..., pa.Table], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flight_delays import baseline
+
+    def fail(*_: Any) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(baseline, "build_features", fail)
+    found = linear(ODD["numbers"], SIDE)
+    assert found.num_rows == 0
+    assert found.schema.metadata == {b"reason": b"it cannot be fitted (ValueError)"}
+
+
+@pytest.mark.parametrize(
+    ("truth", "undefined"),
+    [
+        ([0, 0, 0], {"roc_auc", "skill", "average_precision", "recall", "f1"}),
+        ([1, 1, 1], {"roc_auc", "skill"}),
+        ([0, 1, 1], set()),
+    ],
+)
+def test_what_is_undefined_is_so_in_both_tables_of_metrics(
+    science: BakedProject, truth: list[int], undefined: set[str]
+) -> None:
+    from flight_delays.metrics import classification
+    from ops.gates.metric_table import METRICS, Rows
+
+    guess = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
+    shares = np.array([0.5, 0.5])
+    found = classification(np.array(truth), guess, shares)
+    assert {name for name, value in found.items() if value is None} == undefined
+    for name, value in found.items():
+        measured = METRICS[name].measure(Rows(np.array(truth), guess, shares))
+        assert (measured and measured[0]) == (None if value is None else pytest.approx(value)), name
+    assert found["precision"] == 0

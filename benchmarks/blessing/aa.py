@@ -99,7 +99,6 @@ def bounds(kind: Any, rows: int, trials: int, resamples: int, worse: float, same
     for trial in range(trials):
         candidate, champion = kind.pair(np.random.default_rng([rows, trial]), rows, worse)
         result = statistics.compare(
-            kind.task,
             candidate,
             candidate if same else champion,
             {},

@@ -27,7 +27,7 @@ def once(rows: int, halves: bool) -> str:
     slices = {f"{k}": rng.random(rows) < 0.5 if halves else group == k for k in range(10)}
     wanted = [(metric, name) for metric in METRICS for name in ("all", *slices)]
     wall, cpu = time.perf_counter(), time.process_time()
-    statistics.compare("binary", candidate, champion, slices, wanted, baseline=np.array([0.5, 0.5]))
+    statistics.compare(candidate, champion, slices, wanted, baseline=np.array([0.5, 0.5]))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     shape = "halves" if halves else "tenths"

@@ -16,17 +16,33 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs.add_parser("data", help="fetch the source, and refuse another than the one recorded")
+    verbs.add_parser("thresholds", help="put the gates.yaml of the base branch in place (CI)")
+    doctor = verbs.add_parser("doctor", help="what is lacking here, with the command that mends it")
+    doctor.add_argument("--json", action="store_true", help="print the list as JSON")
+    explain = verbs.add_parser("explain", help="one prediction, step by step")
+    explain.add_argument("row", metavar="ROW", help="position of a test row, or a JSON file of one")
+    explain.add_argument("--json", action="store_true", help="print the steps as JSON")
     gate = verbs.add_parser("gate", help="print the verdict; exit 1 when a gate is closed")
     gate.add_argument("--json", action="store_true", help="print the verdict as JSON")
-    report = verbs.add_parser("report", help="write reports/report.md, what a reviewer needs")
+    report = verbs.add_parser("report", help="write reports/report.md and the two cards")
     report.add_argument("--html", action="store_true", help="write reports/report.html, too")
     schema = verbs.add_parser("schema", help="infer schema.yaml from the data")
     schema.add_argument("action", choices=["init"], help="describe every column of the dataset")
     schema.add_argument("--force", action="store_true", help="infer again; your edits are lost")
     checks = verbs.add_parser("checks", help="run Deepchecks in its own environment (a stage)")
     checks.add_argument("what", choices=["data", "model"], help="the dataset, or the candidate")
+    checks.add_argument(
+        "--html", action="store_true", help="only draw reports/WHAT-checks.html, with all charts"
+    )
     verbs.add_parser("data-gate", help="stop the pipeline when the data is broken (a stage)")
-    verbs.add_parser("champion", help="fetch the model to be compared with, from git (a stage)")
+    verbs.add_parser("test-model", help="run tests/model and note what they found (a stage)")
+    champion = verbs.add_parser(
+        "champion", help="fetch the model to be compared with, from git (a stage)"
+    )
+    champion.add_argument(
+        "--bootstrap", metavar="REASON", help="write into gates.yaml why there is none yet"
+    )
     verbs.add_parser("bless", help="judge the candidate, write blessing.json (a stage)")
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
     return root
@@ -35,6 +51,22 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Import what the verb needs, and only that."""
     match options.verb:
+        case "data":
+            from .source import fetch_source
+
+            return fetch_source()
+        case "thresholds":
+            from .gates.thresholds import restore
+
+            return restore()
+        case "doctor":
+            from .doctor import doctor
+
+            return doctor(as_json=options.json)
+        case "explain":
+            from .explain import explain
+
+            return explain(options.row, as_json=options.json)
         case "gate":
             from .gates.verdict import show
 
@@ -50,15 +82,20 @@ def run(options: argparse.Namespace) -> int:
         case "checks":
             from .run_checks import run_checks
 
-            return run_checks(options.what)
+            return run_checks(options.what, html=options.html)
         case "data-gate":
             from .gates.data import judge
 
             return judge()
+        case "test-model":
+            from .model_tests import test_model
+
+            return test_model()
         case "champion":
             from .champion import fetch
+            from .gates.thresholds import bootstrap
 
-            return fetch()
+            return fetch() if options.bootstrap is None else bootstrap(options.bootstrap)
         case "bless":
             from .gates.blessing import bless
 

@@ -5,13 +5,13 @@ MLflow its mirror: nothing reads a decision back from here.
 """
 
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .console import GOOD, INFRASTRUCTURE, Stop, read_json, read_yaml, say, write_json
-from .gates.blessing import MODEL, file_digest, model_digest
+from .digests import MODEL, file_digest, model_digest
+from .git import git
 
 HOME = Path(".mlflow")
 RECORD = Path("reports/catalogue.json")
@@ -79,8 +79,8 @@ def _log(mlflow: Any, uri: str, pipeline: Any, trusted: list[str]) -> str:
     mlflow.set_experiment(name)
     lock = read_yaml(Path("dvc.lock"))["stages"]
     tags = {
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "commit": (git("rev-parse", "HEAD") or "unknown").strip(),
+        "dirty": str(git("status", "--porcelain") != "").lower(),
         "dataset.md5": next(o["md5"] for o in lock["ingest"]["outs"]),
         "schema": file_digest(Path("schema.yaml")),
         "test_data": blessing["digests"]["test_data"],
@@ -133,8 +133,3 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = str(value)[:500]  # the longest that every MLflow server takes
     return flat
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"

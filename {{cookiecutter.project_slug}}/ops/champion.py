@@ -6,7 +6,6 @@ the files of that commit, from the cache or the remote.
 """
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,11 +16,13 @@ from typing import Any
 import yaml
 
 from .console import GOOD, INFRASTRUCTURE, Stop, read_json, say, write_json
-from .gates.blessing import model_digest
+from .digests import model_digest
+from .git import base_ref, git
 
 CHAMPION = Path("champion")
 RECORD = CHAMPION / "champion.json"  # the same for the same champion, wherever it was found
 ORIGIN = Path("reports/champion.json")
+REFERENCE = "data/reference.parquet"  # champions from before it was kept have none
 LOOK_BACK = 50  # commits that changed dvc.lock
 
 
@@ -33,12 +34,13 @@ def fetch() -> int:
     known = read_json(RECORD) if RECORD.exists() else {}
     candidate = _outs(Path("dvc.lock").read_text(encoding="utf-8")).get("model")
     for ref, commit in _commits():
-        outs = _outs(_git("show", f"{commit}:dvc.lock") or "")
+        outs = _outs(git("show", f"{commit}:dvc.lock") or "")
         model = outs.get("model")
         if not model or model == candidate or "blessing.json" not in outs:
             continue
         same = known.get("model_md5") == model and (CHAMPION / "model.skops").exists()
-        if same or _bring(commit, model):
+        same &= (CHAMPION / Path(REFERENCE).name).exists() or REFERENCE not in outs
+        if same or _bring(commit, model, REFERENCE in outs):
             write_json(ORIGIN, {"ref": ref, "commit": commit})
             say(f"champion: the blessed model of {ref} ({commit[:9]})")
             return GOOD
@@ -52,19 +54,15 @@ def fetch() -> int:
 def _commits() -> list[tuple[str, str]]:
     """(ref, commit) to look at, best first."""
     for branch in ("origin/environments", "environments"):
-        shown = _git("show", f"{branch}:production.json")
+        shown = git("show", f"{branch}:production.json")
         if shown is not None:
             try:
                 return [("production", str(json.loads(shown)["commit"]))]
             except (ValueError, KeyError, TypeError):
                 raise Stop(f"production.json on {branch} is damaged: restore it from git") from None
-    base = os.environ.get("BASE_REF") or next(
-        (ref for ref in ("origin/HEAD", "origin/main", "main", "HEAD") if _git("rev-parse", ref)),
-        "",
-    )
-    if not base:
+    if not (base := base_ref()):
         return []
-    log = _git("log", "--first-parent", f"-{LOOK_BACK}", "--format=%H", base, "--", "dvc.lock")
+    log = git("log", "--first-parent", f"-{LOOK_BACK}", "--format=%H", base, "--", "dvc.lock")
     if log is None:
         raise Stop(f"git knows no {base}: run `git fetch origin main`", INFRASTRUCTURE)
     return [(base, commit) for commit in log.split()]
@@ -81,8 +79,8 @@ def _outs(lock: str) -> dict[str, str]:
         return {}
 
 
-def _bring(commit: str, md5: str) -> bool:
-    """Fetch model and blessing of ``commit``; False where that model was not blessed."""
+def _bring(commit: str, md5: str, reference: bool) -> bool:
+    """Fetch model, blessing and reference of ``commit``; False where it was not blessed."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".champion.") as name:
         folder = Path(name)
         _dvc_get("blessing.json", commit, folder / "blessing.json")
@@ -93,7 +91,11 @@ def _bring(commit: str, md5: str) -> bool:
         digest = model_digest(folder / "model")
         if digest != blessing["model_digest"]:
             raise Stop(f"the model of {commit[:9]} is not the one blessed there: do not use it")
-        _replace(folder / "model", {"found": True, "model_digest": digest, "model_md5": md5})
+        if reference:
+            _dvc_get(REFERENCE, commit, folder / "model" / Path(REFERENCE).name)
+        record = {"found": True, "model_digest": digest, "model_md5": md5}
+        rows = {"data_rows": blessing["data_rows"]} if blessing.get("data_rows") else {}
+        _replace(folder / "model", record | rows)
     return True
 
 
@@ -112,14 +114,10 @@ def _dvc_get(path: str, commit: str, out: Path) -> None:
 def _replace(model: Path | None, record: dict[str, Any]) -> None:
     draft = Path(tempfile.mkdtemp(dir=".", prefix=".champion."))
     if model:
-        for name in ("model.json", "model.skops"):
-            shutil.copyfile(model / name, draft / name)
+        for name in ("model.json", "model.skops", Path(REFERENCE).name):
+            if (model / name).exists() or name.startswith("model"):
+                shutil.copyfile(model / name, draft / name)
     write_json(draft / RECORD.name, record)
     draft.chmod(0o755)
     shutil.rmtree(CHAMPION, ignore_errors=True)
     draft.rename(CHAMPION)
-
-
-def _git(*words: str) -> str | None:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else None

@@ -1,6 +1,6 @@
 """Verb ``checks``: the schema here, Deepchecks in its own environment, where only files cross.
 
-Findings go to ``reports/``; the gate after them judges. A broken schema is said at once, without
+Findings go to ``reports/``; the gate after them judges. Broken data are said at once, without
 Deepchecks, which could only stumble over it.
 """
 
@@ -16,18 +16,20 @@ ENVIRONMENT = Path(".venv-checks")
 DATASET = Path("data/dataset.parquet")
 
 
-def run_checks(what: str) -> int:
-    """Check the dataset or the candidate."""
+def run_checks(what: str, html: bool = False) -> int:
+    """Check the dataset or the candidate; with ``html``, only draw the page of Deepchecks."""
+    if html:
+        return deepchecks(what, Path("reports") / f"{what}-checks.html", "--html")
     report = Path("reports") / f"{what}.json"
     report.unlink(missing_ok=True)
     if what == "model":
         return deepchecks(what, report)
     rows, findings = check_schema()
     if closing(findings):
-        message = "Deepchecks did not run, since the schema is broken"
-        findings.append(Finding("deepchecks", "skipped", message, "Mend the schema first."))
+        message = "Deepchecks did not run, since the data gate is closed already"
+        findings.append(Finding("deepchecks", "skipped", message, "Mend the other findings first."))
         write_json(report, _report(rows, findings))
-        say(f"checks: {len(closing(findings))} breaks of the schema")
+        say(f"checks: {len(closing(findings))} findings close the data gate already")
         return GOOD
     code = deepchecks(what, report)
     if code == GOOD:
@@ -38,32 +40,35 @@ def run_checks(what: str) -> int:
 
 
 def check_schema() -> tuple[int, list[Finding]]:
-    """The number of rows, and the dataset held against ``schema.yaml``: broken or moved."""
+    """The number of rows, and the dataset held against ``schema.yaml``: broken, personal, moved."""
     import pyarrow.parquet as pq
 
-    from .gates.schema import broken, moved
+    from .gates.schema import broken, moved, unknown_columns
+    from .personal import personal
 
     schema = read_yaml(Path("schema.yaml"))
     if not schema.get("columns"):
         raise Stop("schema.yaml describes no columns: run `make schema`, review it, commit it")
     table = pq.read_table(DATASET)
     findings = broken(table, schema)
-    if not closing(findings):
+    if findings:
+        findings += unknown_columns(table, schema)
+    else:
         count = len(schema["columns"])
         findings = [
             Finding("schema", "pass", f"all {count} columns are as schema.yaml says"),
             *moved(table, schema),
         ]
-    return table.num_rows, findings
+    return table.num_rows, findings + personal(table, schema)
 
 
-def deepchecks(what: str, report: Path) -> int:
+def deepchecks(what: str, report: Path, option: str = "--out") -> int:
     """Run ``ops/checks`` and return its exit code; no report is never good news."""
     say(f"checks: starting Deepchecks on the {what}")
     start = time.perf_counter()
     # The other environments' settings must not leak into this one.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    command = [str(checks_python()), "-m", "ops.checks", what]
+    command = [str(checks_python()), "-m", "ops.checks", what, option, str(report)]
     code = subprocess.run(command, env=environment, check=False).returncode
     if code == GOOD and not report.exists():
         raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)

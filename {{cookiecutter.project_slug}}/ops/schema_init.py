@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from .console import GOOD, Stop, read_yaml, say, write_text
+from .personal import personal
 
 SCHEMA = Path("schema.yaml")
 DATASET = Path("data/dataset.parquet")
@@ -37,7 +38,8 @@ def init(*, force: bool) -> int:
         say(f"schema: {SCHEMA} describes {count} columns already (--force infers them again)")
         return GOOD
     _ingest(schema)
-    described = describe(pq.read_table(DATASET), schema, read_yaml(Path("params.yaml")))
+    table = pq.read_table(DATASET)
+    described = describe(table, schema, read_yaml(Path("params.yaml")))
     _write(described)
     roles = [column["role"] for column in described["columns"].values()]
     say(
@@ -47,6 +49,9 @@ def init(*, force: bool) -> int:
     for name, column in described["columns"].items():
         if column["role"] == "ignore":
             say(f"schema: {name!r} is no feature: {column['note']}")
+    for finding in personal(table, described):
+        name = finding.check.removeprefix("personal: ")
+        say(f"schema: {name!r} looks personal: {finding.message}. {finding.fix}")
     return GOOD
 
 

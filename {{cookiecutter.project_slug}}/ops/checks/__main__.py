@@ -9,36 +9,21 @@ import math
 import os
 import sys
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from .deep import Deepchecks, Outcome
-from .exact import EXACT, NotApplicable
-from .files import (
-    ROW_ID,
-    BrokenInput,
-    Inputs,
-    Schema,
-    Table,
-    read_column,
-    read_rows,
-    read_schema,
-    scan,
-)
+from .deep import Deepchecks, Outcome, save
+from .exact import EXACT, Measured, NotApplicable
+from .files import BrokenInput, read_schema
+from .inputs import DATA_FILES, MODEL_FILES, champion_inputs, read_inputs
 from .rules import Rule, read_rules
 
 STATUSES = ("pass", "warn", "fail", "skipped", "error")
-DATA_FILES = {"dataset": "data/dataset.parquet"}
-MODEL_FILES = {
-    "train": "data/train.parquet",
-    "test": "data/test.parquet",
-    "train-predictions": "predictions/train.parquet",
-    "test-predictions": "predictions/test.parquet",
-}
 
 
 def main() -> int:
@@ -46,7 +31,7 @@ def main() -> int:
     options, started = _options(), time.monotonic()
     try:
         rows, seed, rules = read_rules(options.gates, options.stage)
-        inputs = _inputs(options, rows, seed)
+        desks = _desks(options, rules, rows, seed)
     except BrokenInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,34 +40,25 @@ def main() -> int:
         print(f"error: a Parquet file is damaged ({why}): make it again.", file=sys.stderr)
         return 2
     np.random.seed(seed)  # Deepchecks draws from the global generator in places.
-    deep = Deepchecks(inputs, seed, display=options.html is not None)
     findings = []
     for number, rule in enumerate(rules, 1):
         before = time.monotonic()
-        findings.append(_finding(rule, inputs, deep))
+        findings.append(_finding(rule, desks[rule.against]))
         took = f"{findings[-1]['status']} {time.monotonic() - before:.1f} s"
         print(f"check {number}/{len(rules)} {rule.name} {took}", file=sys.stderr)
-    features = inputs.schema.features
-    report = {
-        "stage": options.stage,
-        "rows": sum(table.rows for table in inputs.tables.values()),
-        "rows_checked": sum(len(frame) for frame in deep.frames.values()),
-        "columns_checked": len(features) - len(deep.left_out),
-        "columns_not_checked": [name for name in features if name in deep.left_out],
-        "deepchecks": deep.version,
-        "findings": findings,
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    draft = options.out.with_name(f".{options.out.name}.{os.getpid()}")
-    content = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    draft.write_text(content + "\n", encoding="utf-8")
-    draft.replace(options.out)
+    written = options.html or options.out
+    written.parent.mkdir(parents=True, exist_ok=True)
+    draft = written.with_name(f".{os.getpid()}.{written.name}")
     if options.html:
-        options.html.parent.mkdir(parents=True, exist_ok=True)
-        deep.save(options.html)
+        save(draft, [desk for desk in desks.values() if isinstance(desk, Deepchecks)])
+    else:
+        report = _report(options.stage, desks[""]) | {"findings": findings}
+        content = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
+        draft.write_text(content + "\n", encoding="utf-8")
+    draft.replace(written)
     found = [finding["status"] for finding in findings]
     counts = ", ".join(f"{found.count(status)} {status}" for status in STATUSES)
-    print(f"{options.out}: {counts}, {time.monotonic() - started:.1f} s", file=sys.stderr)
+    print(f"{written}: {counts}, {time.monotonic() - started:.1f} s", file=sys.stderr)
     return 0
 
 
@@ -93,42 +69,45 @@ def _options() -> argparse.Namespace:
         command = stages.add_parser(stage, help=f"check the {stage}")
         own = {"schema": "schema.yaml", "gates": "gates.yaml", "out": f"reports/{stage}.json"}
         for name, default in (files | own).items():
-            command.add_argument(f"--{name}", type=Path, default=Path(default), metavar="FILE")
-        command.add_argument("--html", type=Path, metavar="FILE", help="also draw charts (slow)")
+            command.add_argument(
+                f"--{name}", type=Path, default=Path(default), metavar="FILE", dest=name
+            )
+        command.add_argument("--html", type=Path, metavar="FILE", help="draw charts, nothing else")
     return parser.parse_args()
 
 
-def _inputs(options: argparse.Namespace, rows: int, seed: int) -> Inputs:
-    schema = read_schema(options.schema)
-    if options.stage == "data":
-        return Inputs(schema, {"train": scan(options.dataset, schema, rows, seed)}, {})
-    files = {"train": options.train, "test": options.test}
-    tables = {side: scan(path, schema, rows, seed) for side, path in files.items()}
-    if not tables["train"].sample.dtypes.equals(tables["test"].sample.dtypes):
-        raise BrokenInput(f"{options.test} has columns of other types than {options.train}.")
-    paths = {"train": options.train_predictions, "test": options.test_predictions}
-    predictions = {s: _predictions(tables[s], path, schema) for s, path in paths.items()}
-    return Inputs(schema, tables, predictions)
+def _desks(options: argparse.Namespace, rules: list[Rule], rows: int, seed: int) -> dict[str, Any]:
+    """What a rule is `against` -> Deepchecks on these tables, or the reason why there are none."""
+    files, schema = vars(options), read_schema(options.schema)
+    display = options.html is not None
+    desks: dict[str, Any] = {"": Deepchecks(read_inputs(files, schema, rows, seed), seed, display)}
+    if any(rule.against for rule in rules):
+        try:
+            inputs = champion_inputs(files, schema, rows, seed)
+            desks["champion"] = Deepchecks(inputs, seed, display)
+        except NotApplicable as reason:
+            desks["champion"] = reason
+    return desks
 
 
-def _predictions(table: Table, path: Path, schema: Schema) -> pd.DataFrame:
-    """The predictions for the sampled rows; refused when they are for other rows."""
-    if not read_column(path, "row_id").equals(read_column(table.path, ROW_ID)):
-        raise BrokenInput(f"{path} is not for the rows of {table.path}: evaluate the model again.")
-    proba = [f"p_{i}" for i in range(len(schema.classes))]
-    frame = read_rows(path, ["truth", "prediction", *proba], table.positions)
-    known = [*schema.classes, None, np.nan]
-    if frame[["prediction", *proba]].isna().any().any():
-        raise BrokenInput(f"{path} lacks predictions for some rows: evaluate the model again.")
-    if schema.classes and not frame[["truth", "prediction"]].isin(known).all().all():
-        raise BrokenInput(f"{path} has classes that the schema does not list: complete `classes`.")
-    return frame
+def _report(stage: str, desk: Deepchecks) -> dict[str, Any]:
+    features = desk.inputs.schema.features
+    return {
+        "stage": stage,
+        "rows": sum(table.rows for table in desk.inputs.tables.values()),
+        "rows_checked": sum(len(frame) for frame in desk.frames.values()),
+        "columns_checked": len(features) - len(desk.left_out),
+        "columns_not_checked": [name for name in features if name in desk.left_out],
+        "deepchecks": desk.version,
+    }
 
 
-def _finding(rule: Rule, inputs: Inputs, deep: Deepchecks) -> dict[str, Any]:
-    status, value, threshold = "error", None, None
+def _finding(rule: Rule, desk: Deepchecks | NotApplicable) -> dict[str, Any]:
+    status, value, threshold, fix = "error", None, None, rule.remedy([])
     try:
-        outcome = _outcome(rule, inputs, deep)
+        if isinstance(desk, NotApplicable):
+            raise desk
+        outcome = _outcome(rule, desk)
     except NotApplicable as reason:
         status = "skipped" if rule.may_skip else "error"
         message = f"Not applicable: {reason}."
@@ -136,63 +115,77 @@ def _finding(rule: Rule, inputs: Inputs, deep: Deepchecks) -> dict[str, Any]:
         # Only the kind of error: its text may quote the data.
         message = f"The check stopped with {type(error).__name__}."
     else:
-        status = "pass" if outcome.holds else rule.severity
-        worst = _worst(rule, outcome)
-        value = worst[0][1]
+        beyond = _beyond(rule, outcome)
+        broken = {names: v for names, v in beyond.items() if not {*names} & {*rule.accept}}
+        worst = broken or beyond or dict([next(iter(outcome.measured.items()))])
+        holds = outcome.holds or (bool(beyond) and not broken)
+        status = "pass" if holds else rule.severity
+        value = next(iter(worst.values()))
         threshold = outcome.threshold if rule.limit else None
-        message = _message(rule, outcome, worst, len(deep.usable))
+        message = _message(rule, outcome, value, [] if holds else list(worst))
+        if accepted := _columns(names for names in beyond if names not in broken):
+            message += f" (accepted: {', '.join(accepted)})"
+        message += f"{desk.aside(outcome)}."
+        fix = rule.remedy(_columns(worst))
     return {
         "check": rule.name,
         "status": status,
         "value": value,
         "threshold": threshold,
         "message": message,
-        "fix": rule.fix,
+        "fix": fix,
     }
 
 
-def _outcome(rule: Rule, inputs: Inputs, deep: Deepchecks) -> Outcome:
+def _outcome(rule: Rule, desk: Deepchecks) -> Outcome:
+    """What the check measured, the largest first."""
+    inputs = desk.inputs
     if inputs.schema.task not in rule.tasks:
         raise NotApplicable(f"not for a {inputs.schema.task} task")
     if rule.deepchecks:
-        outcome = deep.run(rule)
+        outcome = desk.run(rule)
     else:
-        measured = EXACT[rule.name](inputs, inputs.tables["train"])
+        measured = EXACT[rule.measure](inputs, inputs.tables["train"])
         holds = all(number <= rule.threshold for number in measured.values())
-        outcome = Outcome(measured, holds, rule.threshold, len(deep.usable))
+        outcome = Outcome(measured, holds, rule.threshold, len(desk.usable))
     if not outcome.measured:
         raise NotApplicable("no column is of the kind it looks at")
     if not all(math.isfinite(number) for number in outcome.measured.values()):
         raise ArithmeticError
-    return outcome
+    ranked = sorted(outcome.measured.items(), key=lambda item: item[1], reverse=True)
+    return replace(outcome, measured=dict(ranked))
 
 
-def _worst(rule: Rule, outcome: Outcome) -> list[tuple[tuple[str, ...], float]]:
-    """The measurements that break the rule, or the one that comes closest."""
-    bound = outcome.threshold
-    ranked = sorted(outcome.measured.items(), key=lambda item: item[1], reverse=rule.limit != "min")
-    broken = {
-        "min": [item for item in ranked if item[1] < bound],
-        "rare_below": [item for item in ranked if 0 < item[1] < bound],
-    }.get(rule.limit, [item for item in ranked if item[1] > bound])
-    return broken or ranked[:1]
+def _beyond(rule: Rule, outcome: Outcome) -> Measured:
+    """The measurements on the wrong side of the threshold."""
+    bound, rare = outcome.threshold, rule.limit == "rare_below"
+    return {
+        names: number
+        for names, number in outcome.measured.items()
+        if (0 < number < bound if rare else number > bound)
+    }
 
 
-def _message(
-    rule: Rule, outcome: Outcome, worst: list[tuple[tuple[str, ...], float]], columns: int
-) -> str:
-    """One sentence with at most five columns and never a value of one."""
+def _columns(places: Iterable[tuple[str, ...]]) -> list[str]:
+    """Each column once, in order."""
+    return list(dict.fromkeys(name for names in places for name in names))
+
+
+def _message(rule: Rule, outcome: Outcome, value: float, worst: list[tuple[str, ...]]) -> str:
+    """What was measured and where: a few columns and never a value of one."""
     message = rule.what[0].upper() + rule.what[1:]
     if rule.limit:
-        message += f": {worst[0][1]:.3g}, threshold {outcome.threshold:.3g}"
-    places = [" and ".join(name[:40] for name in names) for names, _ in worst]
-    if not outcome.holds and any(places):
-        shown = 5 // max(len(names) for names, _ in worst)
+        message += f": {value:.3g}, threshold {outcome.threshold:.3g}"
+    places = [
+        " and ".join(name[:40] for name in names) + outcome.notes.get(names, "")
+        for names in worst
+        if names
+    ]
+    if places:
+        shown = 5 if max(map(len, worst)) == 1 else 3
         more = f" and {len(places) - shown} more" if len(places) > shown else ""
         message += f", at {', '.join(places[:shown])}{more}"
-    if outcome.columns < columns:
-        message += f" (looked at {outcome.columns} of {columns} columns)"
-    return message + "."
+    return message
 
 
 if __name__ == "__main__":

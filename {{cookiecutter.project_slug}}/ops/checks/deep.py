@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pandas as pd
 
 from .exact import Measured, NotApplicable
 from .files import Inputs, Table, is_text, moments, text
-from .measures import MEASURES, each
+from .measures import MEASURES, NOTES, each
 from .rules import Rule
 
 LABEL = "target"
@@ -34,12 +34,16 @@ CHANCE = 1.9
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a check measured, whether its condition holds, the threshold used, columns seen."""
+    """What a check measured, whether its condition holds, the threshold used, columns seen.
+
+    `notes` are words to add to the columns of a measurement.
+    """
 
     measured: Measured
     holds: bool
     threshold: float
     columns: int
+    notes: dict[tuple[str, ...], str] = field(default_factory=dict)
 
 
 class Deepchecks:
@@ -65,6 +69,8 @@ class Deepchecks:
         schema = inputs.schema
         width = len(str(len(schema.classes)))
         self.classes = {name: f"{i:0{width}} {name}" for i, name in enumerate(schema.classes)}
+        if display:
+            self.classes = {name: harmless(shown) for name, shown in self.classes.items()}
         self.names = {
             f"{i}_{re.sub('[^a-zA-Z0-9]+', '_', name)[:30]}": name
             for i, name in enumerate(schema.features)
@@ -83,11 +89,10 @@ class Deepchecks:
         sizes = [min(len(frame), rule.rows or len(frame)) for frame in self.frames.values()]
         chance = rule.noise * CHANCE * sqrt(sum(1 / size for size in sizes))
         threshold = rule.threshold + chance
-        options = {"n_samples": max(sizes), "random_state": self.seed, **rule.options}
+        options: dict[str, Any] = {"n_samples": max(sizes), "random_state": self.seed}
         if rule.scorers:
             task = "classification" if self.classes else "regression"
-            name = "alternative_scorers" if rule.name == "simple_model" else "scorers"
-            options[name] = {metric: metric for metric in rule.scorers[task]}
+            options["scorers"] = {metric: metric for metric in rule.scorers[task]}
         check = getattr(self.checks, rule.deepchecks)(**options)
         argument = (0, threshold) if rule.limit == "rare_below" else threshold
         add_condition = getattr(check, f"add_condition_{rule.condition}")
@@ -102,17 +107,26 @@ class Deepchecks:
         if not verdicts or "ERROR" in verdicts:
             raise RuntimeError("the condition gave no verdict")
         self.results.append(result)
-        measured = {
-            tuple(str(self.real.get(name, name)) for name in names): number
-            for names, number in MEASURES.get(rule.name, each)(result.value).items()
-        }
-        return Outcome(measured, verdicts == {"PASS"}, threshold, columns)
+        measured = self._named(MEASURES.get(rule.measure, each)(result.value))
+        notes = self._named(NOTES.get(rule.measure, lambda _: {})(result.value))
+        return Outcome(measured, verdicts == {"PASS"}, threshold, columns, notes)
 
-    def save(self, path: Path) -> None:
-        """Write the charts of all results to one HTML page."""
-        suite = importlib.import_module("deepchecks.core.suite").SuiteResult
-        path.unlink(missing_ok=True)  # Deepchecks would write a second file beside it.
-        suite("Gatehouse checks", self.results).save_as_html(str(path), as_widget=False)
+    def aside(self, outcome: Outcome) -> str:
+        """What the check did not look at, to end its message with."""
+        said = ""
+        if outcome.columns < len(self.usable):
+            said += f" (looked at {outcome.columns} of {len(self.usable)} columns)"
+        if absent := self.inputs.left_out:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            said += f" (not compared: {', '.join(name[:40] for name in absent[:5])}{more})"
+        return said
+
+    def _named(self, found: dict[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
+        """With the names that the columns really have."""
+        return {
+            tuple(str(self.real.get(name, name)) for name in names): value
+            for names, value in found.items()
+        }
 
     def _result(self, check: Any, context: Any) -> Any:
         single, kind = issubclass(type(check), self.tabular.SingleDatasetCheck), None
@@ -140,6 +154,9 @@ class Deepchecks:
             columns["id"] = _column(sample[schema.id])
         frame = pd.DataFrame(columns)
         frame.index += FIRST_TEST_ROW if side == "test" else 0
+        if self.display:
+            words = frame.select_dtypes(object).columns
+            frame[words] = frame[words].map(harmless, na_action="ignore")
         return frame[frame[LABEL].notna()]
 
     def _context(self, columns: int) -> Any:
@@ -192,3 +209,15 @@ def _column(values: pd.Series, *, as_text: bool = False) -> pd.Series:
         words = values.astype(object).map(text, na_action="ignore")
         return words.astype(object).where(values.notna(), np.nan)
     return moments(values).replace([np.inf, -np.inf], np.nan)
+
+
+def harmless(words: str) -> str:
+    """Text of the data that no page takes for markup: its signs as their wide twins."""
+    return words.translate({ord(sign): ord(sign) + 0xFEE0 for sign in "<>&\"'"})
+
+
+def save(path: Path, desks: list[Deepchecks]) -> None:
+    """Write the charts of all results to one HTML page."""
+    suite = importlib.import_module("deepchecks.core.suite").SuiteResult
+    results = [result for desk in desks for result in desk.results]
+    suite("Gatehouse checks", results).save_as_html(str(path), as_widget=False)

@@ -35,16 +35,61 @@ def missing_values(_: Inputs, table: Table) -> Measured:
     return {(name,): count / table.rows for name, count in table.missing.items()}
 
 
+def target_copy(inputs: Inputs, table: Table) -> Measured:
+    """By column, on the sample: no random sample of an exact copy is anything else."""
+    target = table.sample[inputs.schema.target]
+    known = target.notna()
+    copies: Measured = {}
+    for name in inputs.schema.features:
+        values = table.sample.loc[known, name]
+        both = values.notna()
+        found = [one_to_one(values.isna(), target[known])]
+        found.append(one_to_one(values[both], target[known][both]))
+        if not inputs.schema.classes:
+            found.append(same_order(values, target[known]))
+        copies[(name,)] = max(found)
+    return copies
+
+
+def one_to_one(values: pd.Series, target: pd.Series) -> float:
+    """How far each value of one belongs to one value of the other, beyond what chance gives.
+
+    The smaller of both directions, of 1; 0 where values hardly repeat, since ids prove nothing.
+    """
+    pairs = pd.DataFrame({"values": values, "target": target})
+    rows, told = len(pairs), []
+    if rows < 2 * max(1, *pairs.nunique()):
+        return 0.0
+    counts = pairs.value_counts()
+    for one, other in (("values", "target"), ("target", "values")):
+        agree, often = counts.groupby(one).max().sum(), counts.groupby(other).sum().max()
+        # One row made up against it: that a handful of rows agrees proves nothing.
+        told.append((agree - often) / (rows - often + 1))
+    return float(min(told))
+
+
+def same_order(values: pd.Series, target: pd.Series) -> float:
+    """The share of the target's spread that its rank correlation with the values takes away."""
+    numbers = pd.to_numeric(values, errors="coerce") if is_text(values) else moments(values)
+    known = numbers.notna()
+    if known.sum() < 20 or numbers.nunique() < 2:
+        return 0.0
+    rho = numbers.astype(float).corr(target.astype(float), method="spearman")
+    return 0.0 if np.isnan(rho) else float(1 - sqrt(max(0.0, 1 - rho**2)))
+
+
 def duplicates(_: Inputs, table: Table) -> Measured:
     """Equal in features and target."""
-    return {(): 1 - len(pd.unique(table.row_hash)) / table.rows}
+    return {(): 1 - len(np.unique(table.row_hash)) / table.rows}
 
 
 def conflicting_labels(_: Inputs, table: Table) -> Measured:
     """Rows whose features also occur with another target."""
-    pairs = pd.DataFrame({"features": table.feature_hash, "row": table.row_hash}).drop_duplicates()
-    twice = pairs.loc[pairs["features"].duplicated(), "features"]
-    return {(): float(np.isin(table.feature_hash, twice).mean())}
+    order = np.argsort(table.feature_hash)
+    features, rows = table.feature_hash[order], table.row_hash[order]
+    first = np.flatnonzero(np.append(True, features[1:] != features[:-1]))
+    differ = np.maximum.reduceat(rows, first) != np.minimum.reduceat(rows, first)
+    return {(): float(np.diff(first, append=len(rows))[differ].sum()) / table.rows}
 
 
 def row_id_overlap(inputs: Inputs, train: Table) -> Measured:
@@ -61,7 +106,7 @@ def row_overlap(inputs: Inputs, train: Table) -> Measured:
     """
     test = inputs.held_out
     found = float(np.isin(test.row_hash, train.row_hash).mean())
-    counts = pd.Series(train.row_hash).value_counts()
+    counts = np.unique(train.row_hash, return_counts=True)[1]
     twins = min(1.0, (float(counts[counts > 1].sum()) + 3) / train.rows)
     return {(): max(0.0, found - twins - 3 * sqrt(twins * (1 - twins) / test.rows))}
 
@@ -99,6 +144,7 @@ EXACT: dict[str, Callable[[Inputs, Table], Measured]] = {
     check.__name__: check
     for check in (
         target_unusable,
+        target_copy,
         missing_values,
         duplicates,
         conflicting_labels,

@@ -1,7 +1,7 @@
 """What the checks read: `schema.yaml`, `gates.yaml` and Parquet files in bounded memory."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,14 @@ class Table:
 class Inputs:
     """What one run looks at: the table "train" (all there is to the data stage) and "test".
 
-    `predictions` holds, for the sampled rows of each, truth, prediction and p_0, p_1, ...
+    `predictions` holds, for the sampled rows of each, truth, prediction and p_0, p_1, ...;
+    `left_out` are features that cannot be compared.
     """
 
     schema: Schema
     tables: dict[str, Table]
     predictions: dict[str, pd.DataFrame]
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def held_out(self) -> Table:
@@ -122,19 +124,20 @@ def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:
     positions = np.arange(total)
     if total > rows:
         positions = np.sort(np.random.default_rng(seed).choice(total, rows, replace=False))
-    hashes, features, parts = [], [], []
-    missing = np.zeros(len(columns), dtype=int)
+    hashes, features = np.empty((2, total), dtype=np.uint64)
+    missing, parts, start = np.zeros(len(columns), dtype=int), [], 0
     for frame, inner in _batches(file, [*columns, *extra], positions):
         parts.append(frame.iloc[inner])
         missing += frame[columns].isna().sum().to_numpy()
-        features.append(pd.util.hash_pandas_object(frame[schema.features], index=False).to_numpy())
+        here = slice(start, start := start + len(frame))
+        features[here] = pd.util.hash_pandas_object(frame[schema.features], index=False)
         label = pd.util.hash_pandas_object(frame[schema.target], index=False).to_numpy()
-        hashes.append(pd.util.hash_array(features[-1] ^ (label * np.uint64(1_000_003))))
+        hashes[here] = pd.util.hash_array(features[here] ^ (label * np.uint64(1_000_003)))
     return Table(
         path,
         total,
-        np.concatenate(hashes),
-        np.concatenate(features),
+        hashes,
+        features,
         dict(zip(columns, missing.tolist(), strict=True)),
         positions,
         pd.concat(parts, ignore_index=True),

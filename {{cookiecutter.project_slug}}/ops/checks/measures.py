@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .exact import Measured, NotApplicable
+from .exact import Measured
 
 
 def each(value: Any) -> Measured:
@@ -56,31 +56,19 @@ def _performance_gap(value: Any) -> Measured:
     return {(): float(max((a - b) / abs(a) if a else float(b != 0) for a, b in pairs))}
 
 
-def _simple_model(value: Any) -> Measured:
-    ((metric, scores),) = value["scores"].items()
-    perfect, simple = value["scorers_perfect"][metric], scores["Simple"]
-    if perfect in (scores["Origin"], simple):
-        raise NotApplicable("a score is perfect, so no gain can be computed")
-    return {(): float((scores["Origin"] - simple) / (perfect - simple))}
-
-
 def _weak_segments(value: Any) -> Measured:
-    worst, average = value["weak_segments_list"].iloc[0], value["avg_score"]
-    names = tuple(name for name in (worst["Feature1"], worst["Feature2"]) if name)
-    return {names: float((average - worst.iloc[0]) / abs(average)) if average else 1.0}
+    average = value["avg_score"]
+    scores = value["weak_segments_list"].iloc[:3, 0]
+    losses = [(average - score) / abs(average) if average else 1.0 for score in scores]
+    return dict(zip(_segments(value), losses, strict=True))
 
 
-def _confusion(value: Any) -> Measured:
-    cells = value.to_numpy(dtype=float, copy=True)
-    total = cells.sum()
-    np.fill_diagonal(cells, 0)
-    return {(): float(cells.max() / total)}
-
-
-def _error_bias(value: Any) -> Measured:
-    if not value["RMSE"]:
-        raise NotApplicable("every prediction is exact")
-    return {(): float(abs(value["Mean Prediction Error"]) / value["RMSE"])}
+def _segments(value: Any) -> dict[tuple[str, ...], str]:
+    """The columns of the three weakest segments -> how large the segment is."""
+    segments = value["weak_segments_list"].head(3)
+    columns = zip(segments["Feature1"], segments["Feature2"], strict=True)
+    sizes = [f" ({share:.0f} % of the rows)" for share in segments["% of Data"]]
+    return dict(zip((tuple(filter(None, names)) for names in columns), sizes, strict=True))
 
 
 MEASURES: dict[str, Callable[[Any], Measured]] = {
@@ -95,8 +83,6 @@ MEASURES: dict[str, Callable[[Any], Measured]] = {
     "label_correlation_change": lambda value: each(value["train-test difference"]),
     "prediction_drift": _drift,
     "performance_gap": _performance_gap,
-    "simple_model": _simple_model,
     "weak_segments": _weak_segments,
-    "confusion": _confusion,
-    "error_bias": _error_bias,
 }
+NOTES = {"weak_segments": _segments}

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .files import BrokenInput, read_yaml
 
 KNOWN = Path(__file__).with_name("checks.yaml")
@@ -22,14 +24,28 @@ class Rule:
     threshold: float = 0.0
     rows: int | None = None
     columns: int | None = None
+    accept: list[str] = field(default_factory=list)
+    against: str = ""
     limit: str = "max"
     tasks: tuple[str, ...] = ("binary", "multiclass", "regression")
     deepchecks: str = ""
     condition: str = ""
     arguments: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)
     scorers: dict[str, list[str]] = field(default_factory=dict)
     noise: float = 0
+
+    @property
+    def measure(self) -> str:
+        """The name of what is measured, whichever tables it is measured on."""
+        return self.name.removeprefix(f"{self.against}_")
+
+    def remedy(self, columns: list[str]) -> str:
+        """`fix` with what to paste for these columns."""
+        columns = columns or ["a_column"]
+        slices = [{"metric": "skill", "slice": name, "margin": 0.05} for name in columns[:3]]
+        pasted = " and ".join(f"`- {_flow(rule)}`" for rule in slices)
+        accept = _flow(list(dict.fromkeys([*self.accept, *columns])))
+        return self.fix.replace("{accept}", accept).replace("{slices}", pasted)
 
 
 def read_rules(path: Path, stage: str) -> tuple[int, int, list[Rule]]:
@@ -53,21 +69,32 @@ def read_rules(path: Path, stage: str) -> tuple[int, int, list[Rule]]:
 
 def _rule(name: str, known: dict[str, Any], entry: Any, where: str) -> Rule:
     limit = known.get("limit", "max")
-    optional = {"rows", "columns"} if "deepchecks" in known else set()
-    _refuse_unknown(entry, {"severity", "may_skip", *optional, *filter(None, [limit])}, where)
+    bounds = {"rows", "columns"} if "deepchecks" in known else set()
+    optional = {"severity", "may_skip", *bounds, *{"accept"} & set(known), *filter(None, [limit])}
+    _refuse_unknown(entry, optional, where)
     if entry.get("severity") not in ("fail", "warn"):
         raise BrokenInput(f"{where}.severity must be fail or warn.")
     if not isinstance(entry.get("may_skip", False), bool):
         raise BrokenInput(f"{where}.may_skip must be true or false.")
-    asked = {key: entry[key] for key in ("severity", "may_skip") if key in entry}
-    asked |= {key: _count(entry[key], f"{where}.{key}") for key in optional if key in entry}
+    accept = entry.get("accept", [])
+    if not isinstance(accept, list) or not all(isinstance(name, str) for name in accept):
+        raise BrokenInput(f"{where}.accept must be a list of column names.")
+    asked = {key: entry[key] for key in ("severity", "may_skip", "accept") if key in entry}
+    asked |= {key: _count(entry[key], f"{where}.{key}") for key in bounds if key in entry}
     if limit:
         value = entry.get(limit)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise BrokenInput(f"{where}.{limit} must be a number.")
         asked["threshold"] = float(value)
-    return Rule(name=name, **known, **asked)
+    return Rule(name=name, **(known | asked))
+
+
+def _flow(content: Any) -> str:
+    """YAML in one line."""
+    return yaml.safe_dump(
+        content, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf
+    ).strip()
 
 
 def _refuse_unknown(entry: Any, keys: set[str], where: str) -> None:

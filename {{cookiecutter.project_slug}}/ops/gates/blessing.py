@@ -1,45 +1,52 @@
 """Verb ``bless``: is the candidate good enough to move on?
 
 Blessed means: there are rules, and for every metric and slice they name the value is there and
-finite, judged on enough rows, within its bounds, and against the champion on the same rows no worse
-than ``margin`` and better than ``gain``, both with 95 % confidence. No check of the model failed or
-crashed. Anything missing is *not blessed*.
+finite, judged on enough rows, within its bounds, and against another model on the same rows no
+worse than ``margin`` and better than ``gain``, both with 95 % confidence. No check and no test of
+the model failed or crashed. Anything missing is *not blessed*.
 """
 
-import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import GOOD, Stop, read_json, read_section, say, write_json
+from ..console import GOOD, read_json, read_section, say, write_json
+from ..digests import code_digest, file_digest, model_digest
 from ..findings import closing, read_findings
-from .rules import Rule, is_number, read_rules
-from .slices import TEST, expand, masks_of
+from . import data
+from .rules import OTHERS, Rule, is_number, read_rules
+from .slices import TEST, by_column, expand, masks_of
 
 if TYPE_CHECKING:
-    from .statistics import Comparison
+    from .statistics import Comparison, Predictions
 
 BLESSING = Path("blessing.json")
-MODEL = Path("model")
 CHAMPION = Path("champion/champion.json")
-CHECKS = Path("reports/model.json")
+CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
 GATES = Path("gates.yaml")
-RESAMPLES = 1000
+RESAMPLES, LEAST = 1000, 100
 
 
 def bless() -> int:
     """Write ``blessing.json``, blessed or not; the exit code says only that it was judged."""
     BLESSING.unlink(missing_ok=True)
     gates = read_section(GATES, "model")
-    checks = closing(read_findings(CHECKS))
+    checks = closing(read_findings(CHECKS) + read_findings(TESTS))
     least = gates.get("rows_min")
     rows_min = int(least) if is_number(least) else 0
     reasons = [] if rows_min >= 1 else ["gates.yaml has no model.rows_min"]
     rules = read_rules(gates.get("rules"), max(rows_min, 1))
-    if not rules:
-        reasons.append("gates.yaml has no model.rules: without a rule nothing is blessed")
     champion, said, why_not = _champion(gates.get("bootstrap"))
     reasons += [why_not] if why_not else []
-    judged, not_judged, rows = judge(rules, champion, gates.get("resamples", RESAMPLES))
+    resamples = gates.get("resamples", RESAMPLES)
+    if not isinstance(resamples, int) or resamples < LEAST:
+        reasons.append(f"model.resamples in gates.yaml must be {LEAST} or more")
+        resamples = RESAMPLES
+    judged, not_judged, rows = judge(rules, champion, resamples)
+    if not judged:
+        reasons.append(
+            "gates.yaml has no model.rules that can be judged: without a rule nothing is blessed"
+        )
     reasons += [entry["reason"] for entry in judged if not entry["passed"]]
     reasons += [f"{f.check}: {f.message}" for f in checks]
     write_json(
@@ -52,6 +59,7 @@ def bless() -> int:
             "rules": judged,
             "not_judged": not_judged,
             "rows": rows,
+            "data_rows": read_json(data.REPORT).get("rows") if data.REPORT.exists() else None,
             "digests": {
                 "test_data": file_digest(TEST),
                 "gates": file_digest(GATES),
@@ -65,139 +73,154 @@ def bless() -> int:
     return GOOD
 
 
-def _champion(bootstrap: Any) -> tuple[Any, dict[str, Any] | None, str]:
+def _champion(bootstrap: Any) -> tuple["Predictions | None", dict[str, Any] | None, str]:
     """The champion's predictions or None, what the record says of it, and why not blessed."""
-    from .predictions import read_champion
+    from .predictions import read_other
 
     record = read_json(CHAMPION)
     if record.get("found") is True:
-        predictions, reason = read_champion()
-        said = {"model_digest": record["model_digest"]}
-        if reason:
-            return None, said, f"the champion cannot be compared: {reason}"
-        return predictions, said, ""
+        predictions, reason = read_other("champion")
+        why_not = f"the champion cannot be compared: {reason}" if reason else ""
+        said: dict[str, Any] = {k: record[k] for k in ("model_digest", "data_rows") if k in record}
+        return predictions, said, why_not
     if isinstance(bootstrap, str) and bootstrap.strip():
         return None, {"bootstrap": bootstrap}, ""
-    return (
-        None,
-        None,
-        (
-            "there is no champion: say why in model.bootstrap of gates.yaml, or bring one with "
-            "`git fetch` and `dvc fetch`"
-        ),
+    why_not = (
+        "there is no champion: say why in model.bootstrap of gates.yaml, or bring one with "
+        "`git fetch` and `dvc fetch`"
     )
+    return None, None, why_not
 
 
 def judge(
-    rules: list[Rule], champion: Any, resamples: int
+    rules: list[Rule], champion: "Predictions | None", resamples: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
     """Every rule on every slice it means; slices that were left out; the number of test rows."""
-    from .predictions import read_candidate
-    from .statistics import METRICS, compare
+    from .predictions import dummy, read_candidate, read_other
+    from .statistics import compare
 
     task, candidate, baseline, cost = read_candidate()
     rows = len(candidate.truth)
-    masks = masks_of(sorted({rule.column for rule in rules if rule.column}))
-    judged: list[dict[str, Any]] = []
-    not_judged: list[dict[str, Any]] = []
-    todo: list[tuple[Rule, str]] = []
+    others = {"": None, "champion": champion, "dummy": dummy(candidate, baseline)}
+    others["linear"], why_not = read_other("linear")
+    faults = [_misfit(rule, task, cost, why_not) for rule in rules]
+    rules = [
+        replace(rule, fault=rule.fault or fault) for rule, fault in zip(rules, faults, strict=True)
+    ]
+    rules, not_judged = by_column(rules)
+    masks = masks_of(rules, rows)
+    plan: list[tuple[Rule, list[str], str]] = []
     slices: dict[str, Any] = {}
     for rule in rules:
         chosen, few, wrong = expand(rule, masks, rows)
         not_judged += few
-        known = rule.metric in METRICS and task in METRICS[rule.metric].tasks
-        fault = rule.fault or wrong or ("" if known else f"it is no metric of a {task} task")
-        if rule.metric == "value" and cost is None:
-            fault = fault or "ml-canvas.yaml gives no cost matrix"
+        fault = rule.fault or wrong
+        slices |= chosen
+        plan.append((rule, [] if fault else list(chosen), fault))
+    found = {
+        name: compare(
+            candidate,
+            other,
+            slices,
+            [(rule.metric, at) for rule, names, _ in plan if rule.against == name for at in names],
+            baseline=baseline,
+            resamples=resamples,
+            cost=cost,
+        )
+        for name, other in others.items()
+    }
+    judged = []
+    for rule, names, fault in plan:
+        seen = {name: found[rule.against][rule.metric, name] for name in names}
         if fault:
-            judged.append(
-                _entry(rule, rule.column or "all") | {"reason": f"{rule.metric}: {fault}"}
-            )
-            continue
-        slices |= {name: mask for name, mask in chosen.items() if name != "all"}
-        todo += [(rule, name) for name in chosen]
-    wanted = list(dict.fromkeys((rule.metric, name) for rule, name in todo))
-    found = compare(
-        task, candidate, champion, slices, wanted,
-        baseline=baseline, resamples=resamples, cost=cost,
-    )  # fmt: skip
-    bootstrapped = champion is None
-    judged += [
-        judge_one(rule, name, found[(rule.metric, name)], bootstrapped) for rule, name in todo
-    ]
+            entry = _entry(rule, rule.column or "all")
+            judged.append(entry | {"reason": f"{rule.metric}: {fault}"})
+        elif "gap" in rule.bounds:
+            judged.append(judge_gap(rule, seen))
+        else:
+            asked = rule.relative and (rule.against != "champion" or champion is not None)
+            judged += [judge_one(rule, name, one, asked) for name, one in seen.items()]
     return judged, not_judged, rows
 
 
-def judge_one(rule: Rule, name: str, seen: "Comparison", bootstrapped: bool) -> dict[str, Any]:
-    """One rule on one slice: passed, or the reason why not."""
+def _misfit(rule: Rule, task: str, cost: Any, no_linear: str) -> str:
+    """Why this rule cannot be judged here."""
+    from .metric_table import METRICS
+
+    metric = METRICS.get(rule.metric)
+    if metric is None or task not in metric.tasks:
+        return f"it is no metric of a {task} task"
+    if rule.relative and not metric.direction:
+        return "neither more nor less of it is better: give min, max or gap"
+    if rule.metric == "value" and cost is None:
+        return "ml-canvas.yaml gives no cost matrix"
+    if rule.against == "linear" and no_linear:
+        return f"{OTHERS['linear']} cannot be compared: {no_linear}"
+    return ""
+
+
+def judge_one(rule: Rule, name: str, seen: "Comparison", asked: bool) -> dict[str, Any]:
+    """One rule on one slice: passed, or the reason why not. ``asked``: is there another model?"""
     entry = _entry(rule, name) | {
         "rows": seen.rows,
         "candidate": seen.candidate,
-        "champion": seen.champion,
+        "champion": seen.other,
         "difference": seen.difference,
         "low": seen.low,
         "high": seen.high,
     }
     where = rule.metric if name == "all" else f"{rule.metric} on {name}"
     bounds, value = rule.bounds, seen.candidate
-    reason = ""
-    if seen.rows < rule.rows_min:
-        reason = f"{where}: only {seen.rows} test rows, at least {rule.rows_min} are asked for"
-    elif value is None:
-        reason = f"{where} is missing or not finite for this candidate"
+    reason = _unusable(where, rule, seen)
+    if value is None or reason:
+        pass
     elif value < bounds.get("min", value):
         reason = f"{where} is {value:.4g}, below the minimum {bounds['min']:.4g}"
     elif value > bounds.get("max", value):
         reason = f"{where} is {value:.4g}, above the maximum {bounds['max']:.4g}"
-    elif rule.relative and not bootstrapped:
-        reason = _against_champion(where, bounds, seen)
+    elif asked:
+        reason = _against(where, rule, seen)
     return entry | {"passed": not reason, "reason": reason}
 
 
-def _against_champion(where: str, bounds: dict[str, float], seen: "Comparison") -> str:
-    if seen.champion is None or seen.low is None or seen.high is None:
-        return f"{where} is missing or not finite for the champion"
-    interval = f"[{seen.low:+.4g}, {seen.high:+.4g}]"
+def judge_gap(rule: Rule, seen: dict[str, "Comparison"]) -> dict[str, Any]:
+    """The distance of the two extreme groups of a column: passed, or the reason why not."""
+    entry = _entry(rule, str(rule.column)) | {"rows": sum(one.rows for one in seen.values())}
+    lacking = (_unusable(f"{rule.metric} on {name}", rule, one) for name, one in seen.items())
+    reason = next((why for why in lacking if why), "")
+    if not reason:
+        groups = sorted((one.candidate or 0.0, name) for name, one in seen.items())
+        (least, low), (most, high) = groups[0], groups[-1]
+        entry |= {"candidate": most - least, "groups": {low: least, high: most}}
+        if not most - least <= rule.bounds["gap"]:
+            reason = (
+                f"{rule.metric} is {least:.4g} on {low} and {most:.4g} on {high}: a gap of "
+                f"{most - least:.4g}, above {rule.bounds['gap']:.4g}"
+            )
+    return entry | {"passed": not reason, "reason": reason}
+
+
+def _unusable(where: str, rule: Rule, seen: "Comparison") -> str:
+    if seen.rows < rule.rows_min:
+        return f"{where}: only {seen.rows} test rows, at least {rule.rows_min} are asked for"
+    return f"{where} is missing or not finite for this candidate" if seen.candidate is None else ""
+
+
+def _against(where: str, rule: Rule, seen: "Comparison") -> str:
+    whom, bounds = OTHERS[rule.against], rule.bounds
+    if seen.other is None or seen.low is None or seen.high is None:
+        return f"{where} is missing or not finite for {whom}"
+    values = f"{seen.candidate:.4g} against {seen.other:.4g}"
+    shown = f"{values}, improvement [{seen.low:+.4g}, {seen.high:+.4g}]"
     if "margin" in bounds and not seen.low >= -bounds["margin"]:
-        return (
-            f"{where} may be worse than the champion by more than {bounds['margin']:.4g}: "
-            f"{seen.candidate:.4g} against {seen.champion:.4g}, improvement {interval}"
-        )
+        return f"{where} may be worse than {whom} by more than {bounds['margin']:.4g}: {shown}"
     if "gain" in bounds and not seen.low > bounds["gain"]:
-        return (
-            f"{where} is not surely better than the champion by {bounds['gain']:.4g}: "
-            f"{seen.candidate:.4g} against {seen.champion:.4g}, improvement {interval}"
-        )
+        return f"{where} is not surely better than {whom} by {bounds['gain']:.4g}: {shown}"
     return ""
 
 
 def _entry(rule: Rule, name: str) -> dict[str, Any]:
     bounds = {key: value for key, value in rule.bounds.items() if is_number(value)}
     empty = dict.fromkeys(("rows", "candidate", "champion", "difference", "low", "high"))
-    return {"metric": rule.metric, "slice": name, **empty, **bounds, "passed": False}
-
-
-def model_digest(directory: Path = MODEL) -> str:
-    """``sha256:…`` over the names and contents of the model's two files, as the service does it."""
-    total = hashlib.sha256()
-    for name in ("model.json", "model.skops"):
-        content = file_digest(directory / name).removeprefix("sha256:")
-        total.update(f"{name} {content}\n".encode())
-    return f"sha256:{total.hexdigest()}"
-
-
-def code_digest(folder: Path) -> str:
-    """``sha256:…`` over the Python files below ``folder``."""
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        total.update(f"{path.as_posix()} {file_digest(path)}\n".encode())
-    return f"sha256:{total.hexdigest()}"
-
-
-def file_digest(path: Path) -> str:
-    """``sha256:…`` of a file's bytes."""
-    try:
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except FileNotFoundError:
-        raise Stop(f"{path} is not there: run `make pipeline`") from None
+    about = {"metric": rule.metric, "slice": name, "against": rule.against or None}
+    return {**about, **empty, **bounds, "passed": False}

@@ -90,7 +90,15 @@ def _average(parts: list[Measured]) -> Measured:
 
 
 def _less(loss: Measured) -> Measured:
-    return None if loss is None else (1 - loss[0], -loss[1])
+    # A constant model must not beat its own mean by what a sum in another order rounds to.
+    return loss and (round(1 - loss[0], 12), -np.round(loss[1], 12))
+
+
+def _explained(rows: Rows, middle: float) -> Measured:
+    """1 - squared error / that of answering ``middle``; None where that is right everywhere."""
+    if np.allclose(rows.truth, middle, rtol=1e-12, atol=0):
+        return None
+    return _less(_ratio(rows.loss, (rows.truth - middle) ** 2))
 
 
 def _absolute(value: float, rows: Floats) -> Measured:
@@ -118,16 +126,12 @@ def _skill(rows: Rows) -> Measured:
     if rows.baseline is None:
         return None
     if rows.guess.ndim == 1:
-        return _less(_ratio(rows.loss, (rows.truth - float(rows.baseline)) ** 2))
+        return _explained(rows, float(rows.baseline))
     if len(rows.classes) < 2:
         return None
     shares = np.asarray(rows.baseline, dtype=np.float64)
     base = -np.log(np.clip(shares / shares.sum(), _FLOOR, 1.0))[rows.truth]
     return _less(_ratio(rows.loss, base))
-
-
-def _r2(rows: Rows) -> Measured:
-    return _less(_ratio(rows.loss, (rows.truth - rows.truth.mean()) ** 2))
 
 
 def _rmse(rows: Rows) -> Measured:
@@ -204,16 +208,11 @@ def _average_precision(rows: Rows) -> Measured:
 
 @dataclass(frozen=True)
 class Metric:
-    """How one metric is measured, which way is better (+1 up, -1 down), and for which tasks.
-
-    ``needs`` names what ``compare`` must be given besides the predictions: ``baseline``, ``cost``
-    or nothing.
-    """
+    """How one metric is measured, which way is better (+1 up, -1 down, 0 neither), which tasks."""
 
     measure: Callable[[Rows], Measured]
     direction: int
     tasks: tuple[str, ...]
-    needs: str = ""
 
 
 METRICS: dict[str, Metric] = {
@@ -222,17 +221,18 @@ METRICS: dict[str, Metric] = {
         lambda r: _average([_recall(r, c) for c in r.classes]), +1, _CLASSES
     ),
     "log_loss": Metric(lambda r: _mean(r.loss), -1, _CLASSES),
-    "skill": Metric(_skill, +1, (*_CLASSES, "regression"), "baseline"),
+    "skill": Metric(_skill, +1, (*_CLASSES, "regression")),
     "brier": Metric(_brier, -1, _CLASSES),
     "calibration_error": Metric(_calibration, -1, _CLASSES),
-    "value": Metric(_value, +1, _CLASSES, "cost"),
+    "value": Metric(_value, +1, _CLASSES),
     "roc_auc": Metric(_roc_auc, +1, ("binary",)),
     "average_precision": Metric(_average_precision, +1, ("binary",)),
     "precision": Metric(_precision, +1, ("binary",)),
     "recall": Metric(lambda r: _recall(r, 1), +1, ("binary",)),
+    "selection_rate": Metric(lambda r: _mean(r.label * 1.0), 0, ("binary",)),
     "f1": Metric(lambda r: _f1(r, 1), +1, ("binary",)),
     "f1_macro": Metric(lambda r: _average([_f1(r, c) for c in r.classes]), +1, ("multiclass",)),
-    "r2": Metric(_r2, +1, ("regression",)),
+    "r2": Metric(lambda r: _explained(r, float(r.truth.mean())), +1, ("regression",)),
     "rmse": Metric(_rmse, -1, ("regression",)),
     "mae": Metric(lambda r: _mean(np.abs(r.error)), -1, ("regression",)),
     "bias": Metric(lambda r: _absolute(*_mean(r.error)), -1, ("regression",)),

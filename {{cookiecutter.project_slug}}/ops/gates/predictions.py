@@ -17,8 +17,9 @@ FOLDER = Path("predictions")
 
 def read_candidate() -> tuple[str, Predictions, Any, Any]:
     """Task, predictions of the test rows, baseline of ``skill``, and the cost matrix or None."""
-    schema = read_yaml(Path("schema.yaml"))
-    task, labels = schema["task"], [value_text(value) for value in schema.get("classes") or []]
+    from ..canvas import cost_matrix
+
+    labels = _labels()
     candidate = _predictions(_read("test.parquet"), labels)
     train = _read("train.parquet", ["truth"])["truth"]
     baseline: Any
@@ -27,19 +28,37 @@ def read_candidate() -> tuple[str, Predictions, Any, Any]:
         baseline = counts / counts.sum()
     else:
         baseline = float(pc.mean(train).as_py())
-    return task, candidate, baseline, None
+    cost = cost_matrix(labels)
+    return (
+        read_yaml(Path("schema.yaml"))["task"],
+        candidate,
+        baseline,
+        None if cost is None else np.array(cost, dtype=np.float64),
+    )
 
 
-def read_champion() -> tuple[Predictions | None, str]:
-    """The champion's predictions of the candidate's test rows, or the reason why there are none."""
-    table = _read("champion.parquet")
-    if table.num_rows == 0:
-        metadata = table.schema.metadata or {}
-        return None, metadata.get(b"reason", b"it gave no predictions").decode()
-    if not table["row_id"].equals(_read("test.parquet", ["row_id"])["row_id"]):
-        return None, "it was asked about other rows than the candidate"
-    labels = [value_text(v) for v in read_yaml(Path("schema.yaml")).get("classes") or []]
-    return _predictions(table, labels), ""
+def read_other(name: str) -> tuple[Predictions | None, str]:
+    """What ``champion`` or ``linear`` says of the candidate's test rows, or why it cannot."""
+    try:
+        table = _read(f"{name}.parquet")
+        if table.num_rows == 0:
+            metadata = table.schema.metadata or {}
+            return None, metadata.get(b"reason", b"it gave no predictions").decode()
+        ids = _read("test.parquet", ["row_id"])["row_id"]
+        if "row_id" not in table.column_names or not table["row_id"].equals(ids):
+            return None, "it was asked about other rows than the candidate"
+        return _predictions(table, _labels()), ""
+    except Stop as error:
+        return None, str(error)
+
+
+def dummy(candidate: Predictions, baseline: Any) -> Predictions:
+    """One answer for every row: class shares (k,) or mean target of the training rows."""
+    return Predictions(candidate.truth, np.broadcast_to(baseline, candidate.guess.shape))
+
+
+def _labels() -> list[str]:
+    return [value_text(value) for value in read_yaml(Path("schema.yaml")).get("classes") or []]
 
 
 def _read(name: str, columns: list[str] | None = None) -> pa.Table:
@@ -52,10 +71,13 @@ def _read(name: str, columns: list[str] | None = None) -> pa.Table:
 
 
 def _predictions(table: pa.Table, labels: list[str]) -> Predictions:
-    if not labels:
-        return Predictions(table["truth"].to_numpy(), table["prediction"].to_numpy())
-    guess = np.stack([table[f"p_{k}"].to_numpy() for k in range(len(labels))], axis=1)
-    return Predictions(_positions(table["truth"], labels), guess)
+    try:
+        if not labels:
+            return Predictions(table["truth"].to_numpy(), table["prediction"].to_numpy())
+        guess = np.stack([table[f"p_{k}"].to_numpy() for k in range(len(labels))], axis=1)
+        return Predictions(_positions(table["truth"], labels), guess)
+    except KeyError:
+        raise Stop("predictions/ are not of schema.yaml's task: run `make pipeline`") from None
 
 
 def _positions(truth: pa.ChunkedArray, labels: list[str]) -> Any:

@@ -4,16 +4,22 @@ import math
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-BOUNDS = ("min", "max", "margin", "gain")
-KEYS = {"metric", "slice", "rows_min", *BOUNDS}
+BOUNDS = ("min", "max", "margin", "gain", "gap")
+KEYS = {"metric", "slice", "rows_min", "against", *BOUNDS}
+OTHERS = {
+    "champion": "the champion",
+    "linear": "the linear baseline",
+    "dummy": "the class shares of the training rows (or their mean)",
+}
 
 
 @dataclass(frozen=True)
 class Rule:
     """One metric on one slice, or on every value of a column.
 
-    ``low`` and ``high`` are absolute. ``margin``: how much worse than the champion the candidate
-    may be at most, with 95 % confidence; ``gain``: how much better it must be.
+    ``min`` and ``max`` are absolute. ``margin``: how much worse than the model that the rule is
+    ``against`` the candidate may be at most, with 95 % confidence; ``gain``: how much better it
+    must be. ``gap``: how far the column's groups may lie apart; such a rule is against nobody.
     """
 
     metric: str
@@ -21,11 +27,12 @@ class Rule:
     values: tuple[str, ...] | None
     rows_min: int
     bounds: dict[str, float]
+    against: str = ""
     fault: str = ""
 
     @property
     def relative(self) -> bool:
-        """Whether the champion is asked."""
+        """Whether another model is asked."""
         return bool(self.bounds.keys() & {"margin", "gain"})
 
 
@@ -38,8 +45,9 @@ def read_rules(section: Any, rows_min: int) -> list[Rule]:
 
 def _rule(entry: Any, rows_min: int) -> Rule:
     if not isinstance(entry, dict):
-        return Rule("?", None, None, rows_min, {}, "a rule in gates.yaml must be a mapping")
-    metric = str(entry.get("metric", "?"))
+        fault = "a rule in gates.yaml must be a mapping"
+        return Rule("?", None, None, rows_min, {}, fault=fault)
+    metric, against = str(entry.get("metric", "?")), str(entry.get("against", "champion"))
     bounds = {key: entry[key] for key in BOUNDS if entry.get(key) is not None}
     least = entry.get("rows_min", rows_min)
     column, values, fault = _slice(entry.get("slice"))
@@ -48,14 +56,21 @@ def _rule(entry: Any, rows_min: int) -> Rule:
     elif "metric" not in entry:
         fault = "a rule in gates.yaml names no metric"
     elif not bounds:
-        fault = "its rule in gates.yaml must give min, max, margin or gain"
+        fault = "its rule in gates.yaml must give min, max, margin, gain or gap"
     elif not all(is_number(bound) for bound in bounds.values()):
         fault = "its bounds in gates.yaml are no finite numbers"
-    elif bounds.get("margin", 0) < 0 or bounds.get("gain", 0) < 0:
-        fault = "its margin or gain in gates.yaml is negative"
+    elif min(bounds.get(key, 0) for key in ("margin", "gain", "gap")) < 0:
+        fault = "its margin, gain or gap in gates.yaml is negative"
+    elif "gap" in bounds and (len(bounds) > 1 or column is None):
+        fault = "its gap in gates.yaml must be the only bound, and its slice a column"
+    elif against not in OTHERS:
+        fault = f"its against in gates.yaml must be {', '.join(OTHERS)}, not {against!r}"
+    elif "against" in entry and not bounds.keys() & {"margin", "gain"}:
+        fault = "its against in gates.yaml asks for a margin or gain"
     elif not is_number(least) or least < 1:
         fault = "its rows_min in gates.yaml is no number above 0"
-    return Rule(metric, column, values, int(least) if is_number(least) else 0, bounds, fault)
+    rows = int(least) if is_number(least) else 0
+    return Rule(metric, column, values, rows, bounds, "" if "gap" in bounds else against, fault)
 
 
 def _slice(said: Any) -> tuple[str | None, tuple[str, ...] | None, str]:

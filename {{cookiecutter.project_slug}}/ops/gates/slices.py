@@ -1,5 +1,6 @@
 """Slices of the test rows: each value of a column, or quarters of one with many numbers."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,19 +8,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import Stop, read_yaml
 from .rules import Rule, value_text
 
 TEST = Path("data/test.parquet")
+SENSITIVE = "sensitive"
 MANY = 20  # different numbers from which on quarters are meant
 Mask = npt.NDArray[np.bool_]
 
 
-def masks_of(columns: list[str], path: Path = TEST) -> dict[str, dict[str, Mask]]:
+def by_column(rules: list[Rule]) -> tuple[list[Rule], list[dict[str, Any]]]:
+    """The rules, ``sensitive`` once a sensitive column; those that no column was declared for."""
+    columns = read_yaml(Path("schema.yaml")).get("columns") or {}
+    names = [name for name, column in columns.items() if column.get(SENSITIVE)]
+    found: list[Rule] = []
+    none: list[dict[str, Any]] = []
+    for rule in rules:
+        if rule.column != SENSITIVE or rule.values is not None or rule.fault:
+            found.append(rule)
+        elif names:
+            found += [replace(rule, column=name) for name in names]
+        else:
+            reason = f"{rule.metric}: schema.yaml declares no column `sensitive: true`"
+            none.append({"slice": SENSITIVE, "rows": 0, "reason": reason})
+    return found, none
+
+
+def masks_of(rules: list[Rule], rows: int) -> dict[str, dict[str, Mask]]:
     """Column -> text of a value -> rows (n,); a column that is not there has no slice."""
     import pyarrow.parquet as pq
 
-    known = set(pq.read_schema(path).names)
-    table = pq.read_table(path, columns=[name for name in columns if name in known])
+    file, columns = pq.ParquetFile(TEST), {rule.column for rule in rules}
+    if file.metadata.num_rows != rows:
+        raise Stop(f"predictions/ are not those of {TEST}: run `make pipeline`")
+    table = file.read([name for name in file.schema_arrow.names if name in columns])
     return {name: _masks(table[name]) for name in table.column_names}
 
 
@@ -64,7 +86,11 @@ def expand(
         return {"all": np.ones(rows, dtype=bool)}, [], ""
     found = masks.get(rule.column)
     if not found:
-        return {}, [], f"the test rows have no column {rule.column!r} to slice by"
+        return (
+            {},
+            [],
+            f"the test rows have no column {rule.column!r} to slice by, or it holds dates",
+        )
     few: list[dict[str, Any]] = []
     chosen: dict[str, Mask] = {}
     for value in rule.values or found:
@@ -74,6 +100,9 @@ def expand(
             few.append({"slice": name, "rows": int(mask.sum()), "reason": "fewer than rows_min"})
         else:
             chosen[name] = mask
+    if "gap" in rule.bounds and len(chosen) < 2:
+        asked = f"fewer than two groups of {rule.rows_min} test rows"
+        return {}, few, f"{rule.column!r} has {asked}: its gap cannot be judged"
     if not chosen:
         return {}, few, f"no value of {rule.column!r} has {rule.rows_min} test rows"
     return chosen, few, ""

@@ -1,4 +1,4 @@
-"""Candidate against champion on the same rows: paired differences and their 95 % bounds.
+"""Candidate against another model on the same rows: paired differences and their 95 % bounds.
 
 The bounds are one-sided studentised bootstrap bounds ("bootstrap-t", Hall 1988). Rows are drawn
 with Poisson(1) weights, the same for both models and all slices; each resample is divided by its
@@ -16,8 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .metric_table import METRICS, Array, Floats, Measured, Metric, Rows
-
-__all__ = ["METRICS", "Comparison", "Metric", "Predictions", "compare"]
 
 ALL = "all"
 LEVEL, NORMAL = 0.95, 1.6449  # the level of each bound, and that quantile of the normal
@@ -41,14 +39,14 @@ class Predictions:
 class Comparison:
     """One metric on one slice.
 
-    ``difference`` is candidate - champion as it is; ``low`` and ``high`` bound the *improvement*,
-    direction * (candidate - champion), each with 95 % confidence. None: undefined, not finite, or
-    without a champion.
+    ``difference`` is candidate - other as it is; ``low`` and ``high`` bound the *improvement*,
+    direction * (candidate - other), each with 95 % confidence. None: undefined, not finite, without
+    another model, or a metric with no better or worse.
     """
 
     rows: int
     candidate: float | None
-    champion: float | None
+    other: float | None
     difference: float | None
     low: float | None
     high: float | None
@@ -67,9 +65,8 @@ class _Part:
 
 
 def compare(
-    task: str,
     candidate: Predictions,
-    champion: Predictions | None,
+    other: Predictions | None,
     slices: Mapping[str, npt.NDArray[np.bool_]],
     wanted: Sequence[tuple[str, str]],
     *,
@@ -80,15 +77,12 @@ def compare(
 ) -> dict[tuple[str, str], Comparison]:
     """Compare by each (metric, slice) of ``wanted``; the slice ``all`` is always there.
 
-    ``baseline``: class shares (k,) or mean target of the training rows. ``cost`` (k, k): the gain
-    of predicting column j for a row of class i. A model with a broken prediction *anywhere* (NaN,
-    infinite, no probability) has no metric at all. Raises ValueError for what no person's data can
-    mend: a metric or slice that does not exist, arrays that do not fit each other.
+    ``slices``: name -> rows (n,). ``baseline``: class shares (k,) or mean target of the training
+    rows. ``cost`` (k, k): the gain of predicting column j for a row of class i. A model with a
+    broken prediction *anywhere* (NaN, infinite, no probability) has no metric at all.
     """
-    _check(task, candidate, champion, slices, wanted)
-    _check_given(task, np.shape(candidate.guess)[1:], baseline, cost)
     masks = {ALL: np.ones(len(candidate.truth), dtype=bool), **slices}
-    sides = [model if model and _sound(model) else None for model in (candidate, champion)]
+    sides = [model if model and _sound(model) else None for model in (candidate, other)]
     found: dict[tuple[str, str], Comparison] = {}
     parts: list[_Part] = []
     for name in dict.fromkeys(name for _, name in wanted):
@@ -97,13 +91,13 @@ def compare(
             Rows(model.truth[index], model.guess[index], baseline, cost) if model else None
             for model in sides
         ]
-        for metric in dict.fromkeys(metric for metric, other in wanted if other == name):
+        for metric in dict.fromkeys(metric for metric, where in wanted if where == name):
             new, old = (_measure(METRICS[metric], rows) for rows in seen)
             one = Comparison(len(index), new and new[0], old and old[0], None, None, None)
             if new and old:
                 one = replace(one, difference=new[0] - old[0])
-                sign = METRICS[metric].direction
-                parts.append(_part((metric, name), index, sign, new, old))
+                if sign := METRICS[metric].direction:
+                    parts.append(_part((metric, name), index, sign, new, old))
             found[metric, name] = one
     for part, (low, high) in zip(parts, _bounds(parts, resamples, seed), strict=True):
         found[part.key] = replace(found[part.key], low=low, high=high)
@@ -194,45 +188,3 @@ def _sound(model: Predictions) -> bool:
         return True
     adds_up = np.abs(model.guess.sum(axis=1) - 1) <= _OFF
     return bool(adds_up.all() and (model.guess >= -_OFF).all())
-
-
-def _check(
-    task: str,
-    candidate: Predictions,
-    champion: Predictions | None,
-    slices: Mapping[str, npt.NDArray[np.bool_]],
-    wanted: Sequence[tuple[str, str]],
-) -> None:
-    count, shape = len(candidate.truth), np.shape(candidate.guess)
-    fits = len(shape) == 1 if task == "regression" else len(shape) == 2 and shape[1] >= 2
-    if not fits or shape[0] != count or (task == "binary" and shape[1] != 2):
-        raise ValueError(f"predictions of shape {shape} for {count} rows are not those of a {task}")
-    if (
-        task != "regression"
-        and count
-        and not 0 <= candidate.truth.min() <= candidate.truth.max() < shape[1]
-    ):
-        raise ValueError(f"the truth holds class positions outside 0 to {shape[1] - 1}")
-    if champion is not None and np.shape(champion.guess) != shape:
-        raise ValueError(f"the champion predicts {np.shape(champion.guess)}, the candidate {shape}")
-    if champion is not None and not _same(champion.truth, candidate.truth):
-        raise ValueError("candidate and champion were not asked about the same rows")
-    for name, mask in slices.items():
-        if np.shape(mask) != (count,) or np.asarray(mask).dtype != bool or name == ALL:
-            raise ValueError(f"slice {name!r} is no mask of {count} rows, or is called {ALL!r}")
-    for metric, name in wanted:
-        if metric not in METRICS or task not in METRICS[metric].tasks:
-            raise ValueError(f"{metric!r} is no metric that two {task} models are compared by")
-        if name != ALL and name not in slices:
-            raise ValueError(f"there is no slice {name!r}: known are {[ALL, *slices]}")
-
-
-def _check_given(task: str, width: tuple[int, ...], baseline: Any, cost: Array | None) -> None:
-    if baseline is not None and np.shape(baseline) != width:
-        raise ValueError(f"a baseline of shape {np.shape(baseline)} is not that of a {task} model")
-    if cost is not None and (np.shape(cost) != width * 2 or not np.isfinite(cost).all()):
-        raise ValueError(f"the cost matrix must hold {width * 2} finite numbers")
-
-
-def _same(one: Array, other: Array) -> bool:
-    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")

@@ -1,12 +1,15 @@
 """Verb ``gate``: the verdict over what lies in this work tree, for people and for CI."""
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 from ..console import CLOSED, GOOD, Stop, paint, read_json
-from . import blessing, data
+from ..digests import model_digest
+from ..git import base_ref
+from . import blessing, data, thresholds
 from .rules import BOUNDS
 
 
@@ -27,16 +30,24 @@ def collect() -> dict[str, Any]:
         raise Stop("nothing has been judged yet: run `make pipeline`")
     data_gate = read_json(data.REPORT)
     verdict: dict[str, Any] = {"open": False, "data_gate": data_gate, "blessing": None}
+    other, base = thresholds.differs(), base_ref()
+    noted = other and "BASE_REF" not in os.environ
+    verdict["notes"] = [f"gates.yaml differs from {base}'s, which judges in CI"] if noted else []
     verdict["reasons"] = [f"data gate: {reason}" for reason in data_gate["reasons"]]
     if data_gate["open"] is not True:
         return verdict
     verdict["blessing"] = judged = read_json(blessing.BLESSING)
     verdict["reasons"] = list(judged["reasons"])
-    if judged["model_digest"] != blessing.model_digest():
+    if judged["model_digest"] != model_digest():
         verdict["reasons"].append("the model in model/ is not the one that was judged")
     if stale := stale_stages():
         verdict["reasons"].append(
             f"{', '.join(stale)} changed since the verdict: run `make pipeline`"
+        )
+    if other and not noted:
+        verdict["reasons"].append(
+            f"the thresholds are not those of {base}: run `python -m ops thresholds`, then "
+            "`make pipeline`"
         )
     verdict["open"] = judged["blessed"] is True and not verdict["reasons"]
     return verdict
@@ -73,6 +84,7 @@ def lines(verdict: dict[str, Any]) -> list[str]:
     warned = [f for f in gate["findings"] if f["status"] == "warn"]
     if warned:
         text.append(f"  {len(warned)} warning(s) on the data: see {data.REPORT}")
+    text += [paint("  note: ", "yellow") + note for note in verdict["notes"]]
     return text + [f"  - {reason}" for reason in verdict["reasons"]]
 
 
@@ -81,7 +93,7 @@ def _rule_line(rule: dict[str, Any]) -> str:
     bounds = ", ".join(f"{side} {rule[side]:.4g}" for side in BOUNDS if rule.get(side) is not None)
     value = "missing" if rule["candidate"] is None else f"{rule['candidate']:.4g}"
     if rule["low"] is not None:
-        value += f" against {rule['champion']:.4g}"
+        value += f" against {rule['champion']:.4g} ({rule['against']})"
         value += f", improvement {rule['low']:+.4g} to {rule['high']:+.4g}"
     return f"  {name:<10} {_mark(rule['passed'])}  {value} ({bounds})"
 

@@ -1,7 +1,6 @@
 """The sections of the report, in the order in which a reviewer decides."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,18 @@ from ..findings import Finding
 from ..gates import blessing, data, verdict
 from ..gates.metric_table import METRICS
 from ..gates.rules import is_number
+from ..git import git
 from .markdown import Chart, Section, bullets, number, show, table
 
 MOST, WORST, BARS, TEXT = 40, 10, 8, 300
-ABOUT_DATA = re.compile("(schema|values: |unknown columns)|.*drift$|new_|.*_change$")
-SIGNS = {"min": "≥ ", "max": "≤ ", "margin": "margin ", "gain": "gain > "}
-HEAD = "Metric | Slice | Asked | Champion | Candidate | Difference | Improvement (95 %) | Verdict"
+ABOUT_DATA = re.compile(
+    "(schema|values: |unknown columns|personal: )|.*drift$|(champion_)?new_|.*_change$"
+)
+SIGNS = {"min": "≥ ", "max": "≤ ", "margin": "margin ", "gain": "gain > ", "gap": "gap ≤ "}
+BUDGET = Path("reports/budget.json")
+IMPORTANCE = Path("predictions/importance.json")
+FIGURES = ("size_mb", "latency_ms", "rows_per_second")
+HEAD = "Metric | Slice | Asked | Against | Candidate | Difference | Improvement (95 %) | Verdict"
 
 Facts = dict[str, Any]
 Blocks = list[str | Chart]
@@ -32,7 +37,7 @@ def report() -> tuple[str, list[Section]]:
     if judged:
         facts["metrics"] = read_json(Path("metrics.json"))
         facts["checks"]["model"] = read_json(blessing.CHECKS)
-        entries += facts["checks"]["model"]["findings"]
+        entries += facts["checks"]["model"]["findings"] + read_json(blessing.TESTS)["findings"]
     facts["findings"] = [Finding(**entry) for entry in entries]
     facts["champion"] = dict(judged.get("champion") or {})
     if facts["champion"].get("model_digest") and ORIGIN.exists():
@@ -47,6 +52,8 @@ def report() -> tuple[str, list[Section]]:
         Section("Worst slices", 4, _slices(worst)),
         Section("Data", 5, _data(facts)),
         Section("Checks", 6, _checks(facts["findings"])),
+        Section("What the model looks at", 2, _importance() if judged else []),
+        Section("Service", 3, _service() if judged else []),
         Section("Plots", 1, _plots(worst) if judged else []),
         Section("Reproduce", 10, _reproduce()),
         Section("Not run, and why", 7, [bullets(_not_run(facts, judged))]),
@@ -94,7 +101,10 @@ def _gates(facts: Facts) -> Blocks:
 def _rule(rule: Facts) -> list[str]:
     asked = [SIGNS[key] + number(rule[key]) for key in SIGNS if is_number(rule.get(key))]
     bounds = [number(rule.get(side), "+") for side in ("low", "high")]
-    values = [number(rule.get("champion")), number(_candidate(rule))]
+    other = number(rule.get("champion"))
+    if rule.get("against") in ("linear", "dummy"):
+        other += f" ({rule['against']})"
+    values = [other, number(_candidate(rule))]
     values += [number(rule.get("difference"), "+"), "-" if "-" in bounds else " to ".join(bounds)]
     said = "pass" if rule["passed"] is True else "**closes**"
     return [show(rule["metric"]), show(rule["slice"]), ", ".join(asked) or "-", *values, said]
@@ -105,35 +115,66 @@ def _candidate(rule: Facts) -> Any:
 
 
 def _worst(rules: list[Facts], whole: Facts) -> list[Facts]:
-    """The rules of slices with their ``gap`` to all rows, the worst first."""
+    """The rules of slices with how far ``apart`` from all rows they are, the worst first."""
     whole = whole | {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
     found = []
     for rule in rules:
         value: Any = _candidate(rule)
         base: Any = whole.get(rule["metric"])
-        if rule["slice"] != "all" and is_number(value) and is_number(base):
+        of_rows = rule["slice"] != "all" and not is_number(rule.get("gap"))
+        if of_rows and is_number(value) and is_number(base):
             better = getattr(METRICS.get(rule["metric"]), "direction", 1) * (value - base)
-            found.append((better / (abs(base) or 1), rule | {"gap": value - base}))
+            found.append((better / (abs(base) or 1), rule | {"apart": value - base}))
     return [rule for _, rule in sorted(found, key=lambda entry: entry[0])]
 
 
 def _slices(worst: list[Facts]) -> Blocks:
     rows = [[show(rule["slice"]), number(rule.get("rows")), show(rule["metric"])] for rule in worst]
     for row, rule in zip(rows, worst, strict=True):
-        row += [number(_candidate(rule)), number(rule["gap"], "+")]
+        row += [number(_candidate(rule)), number(rule["apart"], "+")]
     head = "Slice | Rows | Metric | Candidate | Against all rows"
     return [table(head, rows[:WORST])] if rows else []
 
 
 def _data(facts: Facts) -> Blocks:
-    now, before = facts["data_gate"]["rows"], facts["champion"].get("rows")
+    now, before = facts["data_gate"]["rows"], facts["champion"].get("data_rows")
     then = f", {number(before)} when the champion was made" if is_number(before) else ""
-    lines = [f"{number(now)} rows in the dataset{then}"]
+    lines, rows = [f"{number(now)} rows in the dataset{then}"], []
     for finding in facts["findings"]:
         about = ABOUT_DATA.match(finding.check)
-        if about and finding.status != "skipped" and (about[1] or finding.status != "pass"):
+        if about and about[1] and finding.status != "pass":
+            rows.append([show(finding.check), _fact(finding.threshold), _fact(finding.value)])
+            rows[-1] += [show(finding.message, TEXT)]
+        elif about and finding.status != "skipped" and (about[1] or finding.status != "pass"):
             lines.append(_said(finding))
-    return [bullets(lines)]
+    differences = [table("What | schema.yaml | Data | That is", rows[:MOST])] if rows else []
+    return [bullets(lines), *differences]
+
+
+def _fact(value: Any) -> str:
+    return number(value) if is_number(value) else show(value)
+
+
+def _importance() -> Blocks:
+    if not IMPORTANCE.exists():
+        return []
+    found = read_json(IMPORTANCE)
+    columns = list(found["columns"].items())[:WORST]
+    labels, values = [name for name, _ in columns], [float(of["mean"]) for _, of in columns]
+    if not values:
+        return []
+    about = f"Loss of {show(found['metric'])} when a column is shuffled, on {number(found['rows'])}"
+    title, series = "Permutation importance", {"importance": values}
+    chart = Chart(title, "column", str(found["metric"]), labels, series, True)
+    return [f"{about} test rows, {number(found['repeats'])} times.", chart]
+
+
+def _service() -> Blocks:
+    if not BUDGET.exists():
+        return []
+    found = read_json(BUDGET)
+    size, latency, speed = (number(found.get(key)) for key in FIGURES)
+    return [f"Model {size} MB; one row in {latency} ms (95th percentile); {speed} rows a second."]
 
 
 def _checks(findings: list[Finding]) -> Blocks:
@@ -166,8 +207,7 @@ def _plots(worst: list[Facts]) -> Blocks:
 
 
 def _reproduce() -> Blocks:
-    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    said = git("--no-optional-locks", "status", "--porcelain=v2", "--branch") or ""
     commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", said, re.MULTILINE)
     checkout = f"git checkout {commit[1]} && " if commit else ""
     line = f"```sh\n{checkout}make setup && make pipeline gate\n```"
@@ -192,10 +232,13 @@ def _not_run(facts: Facts, judged: Facts) -> list[str]:
             names = ", ".join(show(name) for name in missed[:WORST])
             more = f" and {len(missed) - WORST:,} more" if missed[WORST:] else ""
             lines.append(f"costly checks on some columns ({what}): {names}{more}")
+    if judged and not BUDGET.exists():
+        lines.append("service figures: the tests of the model did not run in this work tree")
     for entry in judged.get("not_judged", []):
         rows, reason = number(entry.get("rows")), show(entry.get("reason"), TEXT)
         lines.append(f"slice {show(entry['slice'])} ({rows} rows): {reason}")
     lines += [_said(finding) for finding in facts["findings"] if finding.status == "skipped"]
+    lines += [show(note, TEXT) for note in facts["notes"]]
     return lines or ["nothing: every check ran, on all rows and columns"]
 
 

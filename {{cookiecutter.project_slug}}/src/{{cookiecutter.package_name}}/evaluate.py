@@ -1,6 +1,7 @@
 """Stage evaluate: predictions and metrics on both sides of the split."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import pyarrow.parquet as pq
 
 from . import metrics
 from . import model as store
-from .schema import Schema, load_schema
+from .baseline import linear_baseline
+from .explain import write_importance
+from .schema import Column, Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
 from .stage import InputError, run_stage, say, whole_file
 from .table import write_table
@@ -42,9 +45,8 @@ def champion_predictions(schema: Schema) -> pa.Table:
     No rows where there is no champion, or where it cannot be asked: then the file's metadata gives
     the reason, and the blessing decides what that means.
     """
-    empty = pa.table({"row_id": pa.array([], pa.int64())})
     if not (CHAMPION / store.CARD).exists():
-        return empty
+        return _nothing()
     say("evaluate: predicting the test rows with the champion")
     try:
         champion = store.load(CHAMPION)
@@ -52,12 +54,29 @@ def champion_predictions(schema: Schema) -> pa.Table:
             raise InputError("the champion has another task or other classes than schema.yaml")
         return predictions(champion, TEST, schema)[0]
     except (InputError, pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
-        reason = str(error) if isinstance(error, InputError) else "its columns are not those of now"
-        return empty.replace_schema_metadata({"reason": reason})
+        known = isinstance(error, InputError)
+        return _nothing(str(error) if known else "its columns are not those of now")
+
+
+def linear_predictions(columns: dict[str, Column], schema: Schema) -> pa.Table:
+    """What the linear baseline says of the test rows; as the champion, it may have no answer."""
+    say("evaluate: predicting the test rows with the linear baseline")
+    try:
+        # Whether it converged quite, or met an unknown category, is of no concern to anybody.
+        with warnings.catch_warnings(action="ignore"):
+            return predictions(linear_baseline(schema, columns), TEST, schema)[0]
+    except (ValueError, TypeError) as error:
+        return _nothing(f"it cannot be fitted ({type(error).__name__})")
+
+
+def _nothing(reason: str = "") -> pa.Table:
+    return pa.table({"row_id": pa.array([], pa.int64())}).replace_schema_metadata(
+        {"reason": reason} if reason else None
+    )
 
 
 def evaluate() -> str:
-    """Write ``predictions/{train,test,champion}.parquet`` and ``metrics.json``."""
+    """Write ``predictions/{train,test,linear,champion}.parquet`` and ``metrics.json``."""
     schema, model = load_schema(), store.load()
     results: dict[str, Any] = {}
     baseline: Any = None
@@ -73,6 +92,9 @@ def evaluate() -> str:
                 baseline = _prior(truth, len(schema.classes))
             values = metrics.classification(truth, raw, baseline)
         results[side] = {"rows": len(truth), **values}
+    write_table(linear_predictions(model.columns, schema), PREDICTIONS / "linear.parquet")
+    say("evaluate: shuffling the test rows column by column")
+    write_importance(model, schema, baseline)
     write_table(champion_predictions(schema), PREDICTIONS / "champion.parquet")
     with whole_file(METRICS) as draft:
         draft.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

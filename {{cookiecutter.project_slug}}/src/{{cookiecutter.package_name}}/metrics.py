@@ -16,7 +16,7 @@ def classification(truth: Array, probabilities: Array, prior: Array) -> dict[str
 
     ``truth`` holds class positions (n,), ``probabilities`` (n, k), ``prior`` (k,) the class shares
     of the training rows, which are the baseline of ``skill``. A metric that is undefined here (one
-    class only) is None.
+    class only, no positive row) is None.
     """
     classes = np.arange(probabilities.shape[1])
     guess = probabilities.argmax(axis=1)
@@ -36,17 +36,17 @@ def classification(truth: Array, probabilities: Array, prior: Array) -> dict[str
             "average_precision": lambda: sk.average_precision_score(truth, positive),
             "brier": lambda: np.mean((positive - truth) ** 2),
             "precision": lambda: sk.precision_score(truth, guess, zero_division=0),
-            "recall": lambda: sk.recall_score(truth, guess, zero_division=0),
-            "f1": lambda: sk.f1_score(truth, guess, zero_division=0),
+            "recall": lambda: sk.recall_score(truth, guess),
+            "f1": lambda: sk.f1_score(truth, guess),
         }
     else:
         found["f1_macro"] = lambda: sk.f1_score(
             truth, guess, labels=np.unique(truth), average="macro", zero_division=0
         )
-    if np.unique(truth).size < 2:
-        for name in ("roc_auc", "average_precision", "skill"):
-            found[name] = lambda: None
-    return {name: _number(compute()) for name, compute in found.items()}
+    undefined = {"roc_auc", "skill"} if np.unique(truth).size < 2 else set()
+    if not (truth == 1).any():
+        undefined |= {"average_precision", "recall", "f1"}
+    return {n: None if n in undefined else _number(compute()) for n, compute in found.items()}
 
 
 def regression(truth: Array, prediction: Array, mean: float) -> dict[str, float | None]:

@@ -30,6 +30,8 @@ class Column(BaseModel):
     max: int | float | None = None
     categories: list[str] | None = None
     unique: bool = False
+    pii: bool = Field(False, description="personal: a person decided that it may be kept here")
+    sensitive: bool = Field(False, description="groups that the model must treat alike")
     format: str | None = Field(None, description="strptime format of dates that are not ISO 8601")
     note: str | None = None
 

@@ -22,6 +22,8 @@ from .table import write_table
 
 TRAIN = Path("data/train.parquet")
 TEST = Path("data/test.parquet")
+REFERENCE = Path("data/reference.parquet")
+REFERENCE_ROWS = 10_000
 ROW_ID = "__row_id"
 
 
@@ -55,9 +57,13 @@ def row_ids(
     table: pa.Table, schema: Schema
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """The hash that chooses the side, and a row id that is unique even among equal rows."""
-    by = [schema.id_column] if schema.id_column else sorted(schema.columns)
-    identity = content_hash(table, [name for name in by if name in table.column_names])
-    occurrence = pd.Series(identity).groupby(identity, sort=False).cumcount().to_numpy()
+    everything = sorted(schema.columns.keys() & set(table.column_names))
+    identity = content_hash(table, [schema.id_column] if schema.id_column else everything)
+    groups = pd.Series(identity)
+    if schema.id_column and groups.duplicated().any():
+        # Rows that share an id are told apart by their content, whatever their order.
+        groups = groups.iloc[np.argsort(content_hash(table, everything), kind="stable")]
+    occurrence = groups.groupby(groups, sort=False).cumcount().sort_index().to_numpy()
     unique = pd.util.hash_array(identity ^ pd.util.hash_array(occurrence.astype(np.uint64)))
     side = unique if schema.identity == "occurrence" else identity
     return side, unique.view(np.int64)
@@ -85,10 +91,28 @@ def held_out(
     return np.asarray(mixed < np.uint64(options.test_fraction * 2**64))
 
 
+def reference(train: pa.Table, schema: Schema) -> pa.Table:
+    """A sample of the training rows, nothing personal: what later data are compared with.
+
+    The rows of the smallest ids, which are hashes: most stay the same when data grow.
+    """
+    names = [
+        name
+        for name, column in schema.columns.items()
+        if column.role in ("feature", "time", "target") and not column.pii
+    ]
+    chosen = np.argsort(train[ROW_ID].to_numpy())[:REFERENCE_ROWS]
+    return train.select(names).take(np.sort(chosen))
+
+
 def split() -> str:
-    """Write the rows of both sides with their row ids."""
+    """Write the rows of both sides with their row ids, and the reference.
+
+    Rows and columns are in an order that does not depend on the order of the source.
+    """
     schema, options = load_schema(), load_params().split
     table = pq.read_table(DATASET)
+    table = table.select([name for name in schema.columns if name in table.column_names])
     side, ids = row_ids(table, schema)
     test = held_out(table, schema, side, options)
     if test.all() or not test.any():
@@ -97,8 +121,12 @@ def split() -> str:
             "set identity: occurrence in schema.yaml"
         )
     table = table.append_column(ROW_ID, pa.array(ids))
-    for path, mask in ((TRAIN, ~test), (TEST, test)):
-        write_table(table.filter(pa.array(mask)), path)
+    by = [schema.time_column, ROW_ID] if schema.time_column else [ROW_ID]
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in by]).to_numpy()
+    train = table.take(order[~test[order]])
+    write_table(train, TRAIN)
+    write_table(table.take(order[test[order]]), TEST)
+    write_table(reference(train, schema), REFERENCE)
     if schema.time_column:
         first = pc.min(table.filter(pa.array(test))[schema.time_column]).as_py()
         how = f"by time, from {first} on"

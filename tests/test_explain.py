@@ -1,0 +1,395 @@
+"""Importance and explanations, held against models whose columns are known."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from baked import BakedProject
+
+ROWS = 400
+COLUMNS: dict[str, dict[str, Any]] = {
+    "size": {"type": "number", "nullable": True},
+    "idle": {"type": "number", "nullable": False},
+    "town": {"type": "string", "nullable": False},
+    "count": {"type": "integer", "nullable": False},
+    "day": {"type": "datetime", "nullable": False},
+    "open": {"type": "boolean", "nullable": False},
+}
+ROW: dict[str, Any] = {
+    "size": 1.5,
+    "idle": 2.0,
+    "town": "b",
+    "count": 3,
+    "day": "2026-01-02T03:04:05",
+    "open": True,
+}
+
+
+def table(rows: int = ROWS) -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame(
+        {
+            "size": rng.normal(size=rows),
+            "idle": rng.normal(size=rows),
+            "town": rng.choice(["a", "b", "c"], rows),
+            "count": rng.integers(0, 5, rows),
+            "day": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(0, 99, rows), "D"),
+            "open": rng.random(rows) < 0.5,
+        }
+    )
+    frame["day"] = frame["day"].astype("datetime64[us]")
+    return frame
+
+
+class Known:
+    """A pipeline whose answer is a known function of its features."""
+
+    def __init__(self, formula: Any, classes: int = 0) -> None:
+        self.formula, self.classes_ = formula, np.arange(classes)
+
+    def predict(self, features: pd.DataFrame) -> Any:
+        return self.formula(features)
+
+    def predict_proba(self, features: pd.DataFrame) -> Any:
+        positive = self.formula(features)
+        return np.column_stack([1 - positive, positive])
+
+
+def linear(x: pd.DataFrame) -> Any:
+    return 2 * x["size"] - 3 * x["count"] + 5 * (x["town"] == "b")
+
+
+def risk(x: pd.DataFrame) -> Any:
+    return 1 / (1 + np.exp(-3 * x["size"] * (x["town"] == "b") - x["count"] + 2))
+
+
+def make(formula: Any = linear, classes: Any = (), columns: Any = None) -> Any:
+    from flight_delays.model import Model
+    from flight_delays.schema import Column
+
+    described = {name: Column(**column) for name, column in (columns or COLUMNS).items()}
+    task = "binary" if classes else "regression"
+    return Model(Known(formula, len(classes)), task, "y", list(classes), described, {})
+
+
+@pytest.fixture
+def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with test rows, a reference and a schema; the model comes from ``make``."""
+    from flight_delays import explain
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(explain.store, "load", make)
+    (tmp_path / "data").mkdir()
+    frame = table()
+    for name in ("test", "train", "reference"):
+        frame.assign(y=linear(frame)).to_parquet(f"data/{name}.parquet")
+    columns = {name: {"role": "feature", **column} for name, column in COLUMNS.items()}
+    columns["y"] = {"type": "number", "role": "target"}
+    schema = {"task": "regression", "target": "y", "columns": columns}
+    Path("schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
+    return tmp_path
+
+
+# --- importance -----------------------------------------------------------------------------
+
+
+def test_importance_of_columns_follows_what_they_do(science: BakedProject) -> None:
+    from flight_delays.explain import importance
+
+    frame = table()
+    truth = linear(frame).to_numpy()
+    found = importance(make(), frame, truth, truth.mean())
+    columns = found["columns"]
+    assert (found["metric"], found["rows"], found["repeats"]) == ("skill", ROWS, 5)
+    assert list(columns)[:3] == ["count", "town", "size"]
+    for name in ("idle", "day", "open"):
+        assert columns[name] == {"mean": 0, "std": 0}
+    # Shuffling a column of a perfect linear model costs twice its share of the variance.
+    shares = {"count": 9 * frame["count"].var(), "size": 4 * frame["size"].var()}
+    for name, share in shares.items():
+        assert columns[name]["mean"] == pytest.approx(2 * share / truth.var(), rel=0.15)
+        assert 0 < columns[name]["std"] < 0.2 * columns[name]["mean"]
+
+
+def test_importance_of_probabilities_is_log_loss(science: BakedProject) -> None:
+    from flight_delays.explain import importance
+
+    frame = table()
+    truth = (np.random.default_rng(0).random(ROWS) < risk(frame)).to_numpy().astype(int)
+    share = truth.mean()
+    model = make(risk, ["no", "yes"])
+    found = importance(model, frame, truth, np.array([1 - share, share]))
+    columns = found["columns"]
+    assert columns["count"]["mean"] > columns["idle"]["mean"] == 0
+    assert all(0 <= column["mean"] < 3 for column in columns.values())
+    assert importance(model, frame, truth, np.array([1 - share, share])) == found
+
+
+@pytest.mark.parametrize(
+    ("width", "rows", "repeats"), [(6, 2000, 5), (60, 2000, 2), (100, 1000, 2), (500, 100, 2)]
+)
+def test_many_columns_get_fewer_rows_and_the_file_says_so(
+    science: BakedProject, width: int, rows: int, repeats: int
+) -> None:
+    from flight_delays.explain import importance
+
+    cells = np.random.default_rng(0).normal(size=(3000, width))
+    frame = pd.DataFrame(cells, columns=[f"x{k}" for k in range(width)])
+    asked = []
+
+    def first(x: pd.DataFrame) -> Any:
+        asked.append(x.size)
+        return x["x0"]
+
+    model = make(first, columns={name: {"type": "number"} for name in frame})
+    found = importance(model, frame, cells[:, 0], 0.0)
+    assert (found["rows"], found["repeats"]) == (rows, repeats)
+    assert next(iter(found["columns"])) == "x0"
+    assert max(asked) <= 2_100_000
+    assert sum(asked) <= 51_000_000
+
+
+def test_evaluate_writes_it_from_the_test_rows(here: Path) -> None:
+    from flight_delays.explain import write_importance
+    from flight_delays.schema import load_schema
+
+    write_importance(make(), load_schema(), 0.0)
+    found = json.loads(Path("predictions/importance.json").read_text(encoding="utf-8"))
+    assert found["columns"].keys() == COLUMNS.keys()
+    assert found["rows"] == ROWS
+
+
+# --- one prediction --------------------------------------------------------------------------
+
+
+def test_contributions_of_a_linear_model_are_the_known_ones(science: BakedProject) -> None:
+    from flight_delays.explain import shapley
+
+    frame = table(60)
+    start, moved = shapley(make(), frame)
+    x, others = frame.iloc[0], frame.iloc[1:]
+    known = {
+        "size": 2 * (x["size"] - others["size"].mean()),
+        "count": -3 * (x["count"] - others["count"].mean()),
+        "town": 5 * ((x["town"] == "b") - (others["town"] == "b").mean()),
+    }
+    assert start == pytest.approx(linear(others).mean())
+    for name, value in zip(COLUMNS, moved, strict=True):
+        assert value == pytest.approx(known.get(name, 0), abs=1e-9)
+
+
+@pytest.mark.parametrize("output", [0, 1])
+def test_contributions_sum_to_the_difference_exactly(science: BakedProject, output: int) -> None:
+    from flight_delays.explain import shapley
+
+    frame, model = table(40), make(risk, ["no", "yes"])
+    start, moved = shapley(model, frame, output)
+    end = model.predict(frame.iloc[:1])[0, output]
+    assert start + moved.sum() == pytest.approx(end, abs=1e-12)
+    assert [moved[list(COLUMNS).index(name)] for name in ("idle", "day", "open")] == [0, 0, 0]
+    assert (shapley(model, frame, output)[1] == moved).all()
+
+
+def test_a_product_is_shared_by_its_two_columns(science: BakedProject) -> None:
+    from flight_delays.explain import shapley
+
+    frame = table(2).assign(size=[3.0, 1.0], idle=[5.0, 1.0])
+    start, moved = shapley(make(lambda x: x["size"] * x["idle"]), frame)
+    # From 1 to 15: half of each order, (15 - 5) and (3 - 1) for size, (5 - 1) and (15 - 3).
+    assert (start, moved[0], moved[1]) == (1, 6, 8)
+
+
+def test_a_test_row_is_explained_from_its_position(here: Path) -> None:
+    from flight_delays.explain import explain
+
+    found = explain("7")
+    row = table().iloc[7]
+    assert found["row"] == "row 7 of data/test.parquet"
+    assert (found["of"], found["background"]) == ("value", 200)
+    assert found["answer"] == found["end"] == pytest.approx(linear(table()).iloc[7])
+    steps = {step["column"]: step for step in found["steps"]}
+    assert steps.keys() == COLUMNS.keys()
+    assert steps["town"]["value"] == row["town"]
+    assert steps["day"]["value"] == row["day"].isoformat()
+    sizes = [abs(step["contribution"]) for step in found["steps"]]
+    assert sizes == sorted(sizes, reverse=True)
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_class_is_explained_by_its_probability(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flight_delays import explain
+
+    monkeypatch.setattr(explain.store, "load", lambda: make(risk, [False, True]))
+    found = explain.explain("0")
+    likely = bool(risk(table()).iloc[0] > 0.5)
+    assert (found["answer"], found["of"]) == (likely, f"probability of {str(likely).lower()}")
+    total = found["start"] + sum(step["contribution"] for step in found["steps"])
+    assert total == pytest.approx(found["end"], abs=1e-12)
+
+
+def test_a_row_of_a_file_is_explained(here: Path) -> None:
+    from flight_delays.explain import explain
+
+    Path("row.json").write_text(json.dumps({k: v for k, v in ROW.items() if k != "size"}))
+    Path("full.json").write_text(json.dumps(ROW | {"y": 3}))
+    steps = {step["column"]: step["value"] for step in explain("row.json")["steps"]}
+    assert steps == ROW | {"size": None}
+    assert explain("full.json")["answer"] == pytest.approx(2 * 1.5 - 3 * 3 + 5)
+
+
+def test_a_reference_without_what_is_personal_gives_way_to_the_training_rows(here: Path) -> None:
+    from flight_delays.explain import explain
+
+    before = explain("3")
+    table().drop(columns="town").to_parquet("data/reference.parquet")
+    assert explain("3") == before
+    Path("data/reference.parquet").unlink()
+    assert explain("3") == before
+
+
+BAD_ROWS = [
+    ("-1", None, "data/test.parquet has no row -1: give a position from 0 to 399"),
+    ("400", None, "has no row 400"),
+    ("1.5", None, "neither a position in data/test.parquet nor a JSON file"),
+    ("gone.json", None, "neither a position"),
+    ("row.json", "{", "is no JSON object of column: value"),
+    ("row.json", "[1]", "is no JSON object"),
+    (
+        "row.json",
+        json.dumps({k: v for k, v in ROW.items() if k != "town"}),
+        "row.json has no 'town'",
+    ),
+    ("row.json", json.dumps(ROW | {"town": None}), "has no 'town', which cannot be missing"),
+    ("row.json", json.dumps(ROW | {"twon": "a"}), "schema.yaml has no column 'twon'"),
+    ("row.json", json.dumps(ROW | {"count": 1.5}), "'count' is no integer"),
+    ("row.json", json.dumps(ROW | {"count": True}), "'count' is no integer"),
+    ("row.json", json.dumps(ROW | {"size": "1"}), "'size' is no number"),
+    ("row.json", json.dumps(ROW | {"size": float("nan")}), "'size' is no number"),
+    ("row.json", json.dumps(ROW | {"town": 5}), "'town' is no string"),
+    ("row.json", json.dumps(ROW | {"open": 1}), "'open' is no boolean"),
+    ("row.json", json.dumps(ROW | {"day": "yesterday"}), "'day' is no datetime"),
+]
+
+
+@pytest.mark.parametrize(("asked", "text", "sentence"), BAD_ROWS)
+def test_a_bad_row_is_one_sentence(here: Path, asked: str, text: str | None, sentence: str) -> None:
+    from flight_delays.explain import explain
+    from flight_delays.stage import InputError
+
+    if text is not None:
+        Path("row.json").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as refusal:
+        explain(asked)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+# --- the words of it -------------------------------------------------------------------------
+
+FOUND: dict[str, Any] = {
+    "row": "row 3 of data/test.parquet",
+    "target": "late",
+    "answer": True,
+    "of": "probability of true",
+    "background": 200,
+    "start": 0.25,
+    "end": 0.75,
+    "steps": [
+        {"column": "delay", "value": 40, "contribution": 0.6},
+        {"column": "town\x1b[2J", "value": "x" * 80, "contribution": -0.1},
+        {"column": "hour", "value": None, "contribution": 0.003},
+        {"column": "wind", "value": 1.23456789, "contribution": -0.003},
+    ],
+}
+
+
+def test_the_text_goes_from_the_average_to_the_answer(science: BakedProject) -> None:
+    from ops.explain import lines
+
+    said = lines(FOUND)
+    assert said[0] == "row 3 of data/test.parquet: late = true (probability of true)"
+    words = [line.split() for line in said[2:]]
+    assert words[1] == ["average", "of", "200", "rows", "0.2500"]
+    assert words[2] == ["delay", "40", "+0.6000", "0.8500"]
+    assert words[3][-2:] == ["-0.1000", "0.7500"]
+    assert words[4] == ["2", "others", "+0.0000", "0.7500"]
+    assert len({len(line) for line in said[2:]}) == 1, "aligned"
+    assert "\x1b" not in "".join(said)
+    assert "x" * 41 not in "".join(said)
+
+
+def test_at_most_twelve_columns_have_a_line(science: BakedProject) -> None:
+    from ops.explain import lines
+
+    steps = [{"column": f"c{k}", "value": k, "contribution": 100.0} for k in range(30)]
+    said = lines(FOUND | {"start": 0.0, "end": 3000.0, "steps": steps})
+    assert len(said) == 2 + 1 + 1 + 12 + 1
+    assert said[-1].split() == ["18", "others", "+1800", "3000"]
+
+
+@pytest.fixture
+def command(here: Path, science: BakedProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project whose science is a stand-in, so that the machinery alone is asked."""
+    Path("pyproject.toml").write_text(
+        '[tool.uv.build-backend]\nmodule-name = "stand_in"\n', encoding="utf-8"
+    )
+    Path("stand_in").mkdir()
+    Path("stand_in/explain.py").write_text(
+        "import json, sys\n"
+        "assert sys.argv[1] == '--'\n"
+        "if sys.argv[2] == 'bad':\n"
+        "    sys.exit('no such row')\n"
+        "if sys.argv[2] == '-1':\n"
+        "    print('explain: no row -1', file=sys.stderr)\n"
+        "    sys.exit(2)\n"
+        f"print(json.dumps({FOUND!r}))\n",
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.usefixtures("command")
+def test_the_verb_prints_text_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    from ops.explain import explain
+
+    assert explain("3", as_json=False) == 0
+    assert "average of 200 rows" in capsys.readouterr().out
+    assert explain("3", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == FOUND
+
+
+@pytest.mark.usefixtures("command")
+def test_the_verb_ends_with_2_for_a_bad_row_and_3_when_it_breaks(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from ops.console import Stop
+    from ops.explain import explain
+
+    assert explain("-1", as_json=False) == 2
+    assert capfd.readouterr().err == "explain: no row -1\n"
+    with pytest.raises(Stop, match="ended with 1") as stop:
+        explain("bad", as_json=False)
+    assert stop.value.code == 3
+
+
+def test_the_science_writes_json_to_its_standard_output(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flight_delays import explain
+
+    monkeypatch.setattr(sys, "argv", ["explain", "--", "3"])
+    explain.main()
+    said = capsys.readouterr()
+    assert json.loads(said.out) == explain.explain("3")
+    assert said.err.startswith("explain: against 200 rows")
+    monkeypatch.setattr(sys, "argv", ["explain", "--", "-1"])
+    with pytest.raises(SystemExit) as end:
+        explain.main()
+    assert end.value.code == 2
+    assert capsys.readouterr().out == ""

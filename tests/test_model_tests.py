@@ -1,0 +1,516 @@
+"""The stage model_tests, and the tests of a model that every project gets: each red and green."""
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from baked import BakedProject
+
+Findings = dict[str, dict[str, Any]]
+Run = Callable[..., Findings]
+
+# --- the stage: whatever pytest finds is a finding -------------------------------------------
+
+
+@pytest.fixture
+def run(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Findings by check of the stage run on one test module."""
+    from ops import model_tests
+
+    def run(module: str, config: str = "", **rules: Any) -> Findings:
+        monkeypatch.chdir(tmp_path)
+        Path("tests/model").mkdir(parents=True)
+        Path("tests/model/test_it.py").write_text(module, encoding="utf-8")
+        Path("pytest.ini").write_text(f"[pytest]\n{config}", encoding="utf-8")
+        Path("gates.yaml").write_text(yaml.safe_dump({"model_tests": rules}), encoding="utf-8")
+        assert model_tests.test_model() == 0
+        report = json.loads(Path("reports/model_tests.json").read_text(encoding="utf-8"))
+        assert report.keys() == {"stage", "findings"}
+        return {finding["check"]: finding for finding in report["findings"]}
+
+    return run
+
+
+MODULE = """
+import pytest
+
+def test_green(): assert True
+def test_values(): assert {"name": "John"} == {"name": "Jo"}
+def test_said(): assert False, "the model: is wrong\\nJohn"
+def test_long(): assert False, "x" * 500
+def test_fail(): pytest.fail("nobody wants it")
+def test_raised(): raise ValueError("could not convert John")
+def test_input(): raise InputError("behaviour.yaml: correct it")
+class InputError(Exception): pass
+def test_skip_allowed(): pytest.skip("nothing to test")
+def test_skip_refused(): pytest.skip("nothing to test")
+@pytest.mark.xfail
+def test_expected(): assert False
+@pytest.mark.xfail(strict=True)
+def test_unexpected(): pass
+@pytest.fixture
+def broken(): raise KeyError("John")
+def test_setup(broken): pass
+@pytest.mark.parametrize("n", ["a \\x1b[2J name", "größer"])
+def test_names(n): pass
+"""
+
+OUTCOMES = {
+    "test_green": ("pass", "passed"),
+    "test_values": ("fail", "an assertion does not hold"),
+    "test_said": ("fail", "the model: is wrong"),
+    "test_long": ("fail", "x" * 200),
+    "test_fail": ("fail", "nobody wants it"),
+    "test_raised": ("fail", "ValueError was raised"),
+    "test_input": ("fail", "behaviour.yaml: correct it"),
+    "test_skip_allowed": ("skipped", "skipped: nothing to test"),
+    "test_skip_refused": ("error", "skipped: nothing to test"),
+    "test_expected": ("error", "skipped: no reason given"),
+    "test_unexpected": (
+        "fail",
+        "it passes although it is marked as one that fails (xfail, strict)",
+    ),
+    "test_setup": ("error", "KeyError was raised before or after the test itself"),
+    "test_names[größer]": ("pass", "passed"),
+}
+
+
+@pytest.mark.gate("model tests", "any test in tests/model", "closed")
+def test_each_test_is_a_finding_that_tells_no_values(run: Run) -> None:
+    found = run(MODULE, may_skip=["test_skip_allowed"])
+    assert {name: (f["status"], f["message"]) for name, f in found.items() if name in OUTCOMES} == (
+        OUTCOMES
+    )
+    assert len(found) == len(OUTCOMES) + 1
+    said = json.dumps(found, ensure_ascii=False)
+    assert "John" not in said
+    assert "\x1b" not in said
+    assert all(f["fix"] for f in found.values() if f["status"] in ("fail", "error"))
+    before = Path("reports/model_tests.json").read_bytes()
+    shutil.rmtree("tests")
+    assert run(MODULE, may_skip=["test_skip_allowed"]) == found
+    assert Path("reports/model_tests.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "sentence"),
+    [
+        ("", "", "it found no test"),
+        ("def test_it(): pass", "addopts = -k nothing", "it found no test"),
+        ("import nothing_like_that", "", "it was interrupted"),
+        ("def test_it(): pass", "addopts = --no-such-option", "ended with 4 and without a report"),
+        ("import os\ndef test_it(): os._exit(0)", "", "ended with 0 and without a report"),
+        ("import pytest\ndef test_it(): pytest.exit('enough')", "", "it was interrupted"),
+        (
+            "import pytest\n@pytest.fixture(autouse=True, scope='session')\n"
+            "def code(request):\n    yield\n    request.session.testsfailed += 1\n"
+            "def test_it(): pass",
+            "",
+            "it ended with 1",
+        ),
+    ],
+)
+def test_a_pytest_that_fails_itself_closes_the_gate(
+    run: Run, module: str, config: str, sentence: str
+) -> None:
+    found = run(module, config)["pytest"]
+    assert found["status"] == "error"
+    assert sentence in found["message"]
+
+
+def test_a_module_that_cannot_be_imported_is_named(run: Run) -> None:
+    found = run("import nothing_like_that")["test_it"]
+    assert (found["status"], found["message"]) == ("error", "it cannot be imported")
+
+
+def test_tests_that_do_not_end_close_the_gate(run: Run) -> None:
+    found = run("import time\ndef test_it(): time.sleep(600)", timeout_minutes=0.05)
+    assert found["pytest"]["status"] == "error"
+    assert found["pytest"]["message"] == "not done after 0.05 minutes"
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"may_skip": "test_it"}, {"timeout_minutes": 0}, {"timeout_minutes": True}, {"timeout_minutes": "1"}],
+)  # fmt: skip
+def test_a_wrong_rule_is_refused_and_leaves_no_report(run: Run, rules: Any) -> None:
+    from ops.console import Stop
+
+    with pytest.raises(Stop, match=r"gates\.yaml: model_tests"):
+        run("def test_it(): pass", **rules)
+    assert not Path("reports/model_tests.json").exists()
+
+
+# --- behaviour -------------------------------------------------------------------------------
+
+ROWS = 200
+COLUMNS = {
+    "size": {"type": "number", "nullable": True},
+    "town": {"type": "string", "nullable": False},
+    "idle": {"type": "integer", "nullable": False},
+}
+
+
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    size = rng.normal(size=ROWS)
+    town = rng.choice(["a", "b"], ROWS)
+    return pd.DataFrame({"size": size, "town": town, "idle": rng.integers(0, 9, ROWS)})
+
+
+class Known:
+    """A pipeline whose answer rises with size, falls a little in town b, and ignores idle."""
+
+    classes_ = np.arange(2)
+
+    def predict(self, features: pd.DataFrame) -> Any:
+        return 10 * features["size"].fillna(0) - (features["town"] == "b")
+
+    def predict_proba(self, features: pd.DataFrame) -> Any:
+        positive = 1 / (1 + np.exp(-self.predict(features)))
+        return np.column_stack([1 - positive, positive])
+
+
+def load(science: BakedProject, name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, science.path / f"tests/model/{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def known(task: str, pipeline: Any = None) -> Any:
+    from flight_delays.model import Model
+    from flight_delays.schema import Column
+
+    columns = {name: Column(**column) for name, column in COLUMNS.items()}
+    classes: list[Any] = [] if task == "regression" else ["kept", "returned"]
+    return Model(pipeline or Known(), task, "y", classes, columns, {})
+
+
+@pytest.fixture
+def behaves(science: BakedProject) -> Callable[..., None]:
+    """Run one entry of behaviour.yaml as the test of the project does."""
+    module = load(science, "test_behaviour")
+
+    def behaves(entry: Any, task: str = "binary") -> None:
+        model, frame = known(task), table()
+        raw = model.predict(frame)
+        truth = raw if task == "regression" else raw.argmax(axis=1)
+        module.test_behaviour(entry, model, (frame, truth))
+
+    return behaves
+
+
+def entry(kind: str, **rest: Any) -> dict[str, Any]:
+    return {"name": "it behaves", "kind": kind, **rest}
+
+
+GREEN = [
+    ("binary", entry("invariance", column="idle", tolerance=0)),
+    ("binary", entry("invariance", column="idle", values=[1, 2], tolerance=0)),
+    ("binary", entry("invariance", column="town", tolerance=0.25)),
+    ("binary", entry("invariance", column="town", values=["a", "b"], tolerance=0.1, share=0.5)),
+    ("regression", entry("invariance", column="town", values=["b"], tolerance=0.2)),
+    ("binary", entry("direction", column="size", add=1, goes="up", **{"class": "returned"})),
+    ("binary", entry("direction", column="size", add=-1, goes="up", **{"class": "kept"})),
+    ("binary", entry("direction", column="town", set="b", goes="down", **{"class": "returned"})),
+    ("regression", entry("direction", column="size", add=0.5, goes="up")),
+    ("regression", entry("direction", column="size", set=99, goes="up", where={"town": "a"})),
+    ("binary", entry("minimum", rows=[{"size": 3}, {"size": 2, "town": "a"}], **{"class": "returned"})),
+    ("regression", entry("minimum", rows=[{"size": 1, "town": "a"}], min=10, max=10)),
+    ("regression", entry("minimum", rows=[{}], max=5)),
+    ("regression", entry("minimum", rows=[{"size": None}], min=-1, max=0)),
+    ("regression", entry("minimum", rows=[{"size": 0}], min=-1, max=-1, where={"town": "b"})),
+]  # fmt: skip
+
+RED = [
+    ("binary", entry("invariance", column="size", tolerance=0.1), "moves by more than 0.1"),
+    ("binary", entry("invariance", column="town", tolerance=0), "at most 0.0% may"),
+    ("regression", entry("invariance", column="town", values=["b"], tolerance=0.01), "moves by more"),
+    ("binary", entry("direction", column="size", add=1, goes="down", **{"class": "returned"}), "does not go down"),
+    ("binary", entry("direction", column="size", add=1, goes="up", **{"class": "kept"}), "does not go up"),
+    ("regression", entry("direction", column="idle", add=1, goes="up"), "on average over 200 rows it does not go up"),
+    ("regression", entry("direction", column="size", set=0, goes="up", tolerance=0.1), "does not go up"),
+    ("binary", entry("minimum", rows=[{"size": 3}, {"size": -3}], **{"class": "kept"}), "50.0% of 2 rows"),
+    ("regression", entry("minimum", rows=[{"size": 1}], max=5), "gets a value outside"),
+    ("regression", entry("minimum", rows=[{"size": 1}], min=50), "gets a value outside"),
+]  # fmt: skip
+
+WRONG = [
+    ("binary", None, "must be a list of entries"),
+    ("binary", "words", "must be a list of entries"),
+    ("binary", {"kind": "invariance"}, "name: Field required"),
+    ("binary", entry("variance"), "'variance'"),
+    ("binary", {"name": "x"}, "kind"),
+    ("binary", entry("invariance", column="idle", tolerance=0, colunm="x"), "colunm: Extra inputs"),
+    ("binary", entry("invariance", column="idle"), "tolerance: Field required"),
+    ("binary", entry("invariance", column="idle", tolerance=-1), "tolerance"),
+    ("binary", entry("invariance", column="idle", tolerance=float("nan")), "tolerance"),
+    ("binary", entry("invariance", column="idle", tolerance=0, share=0), "share"),
+    ("binary", entry("invariance", column="idle", tolerance=0, values=[]), "values"),
+    ("binary", entry("invariance", column="idel", tolerance=0), "no column 'idel'"),
+    ("binary", entry("invariance", column="idle", tolerance=0, values=["x"]), "'idle' is no integer"),
+    ("binary", entry("invariance", column="idle", tolerance=0, where={"twon": "a"}), "no column 'twon'"),
+    ("binary", entry("invariance", column="idle", tolerance=0, where={"town": "z"}), "no test row"),
+    ("binary", entry("direction", column="size", add=1, goes="up"), "class must be one of kept, returned"),
+    ("binary", entry("direction", column="size", add=1, goes="up", **{"class": "lost"}), "class must be one of"),
+    ("regression", entry("direction", column="size", add=1, goes="up", **{"class": "kept"}), "leave out class"),
+    ("regression", entry("direction", column="size", goes="up"), "either add or set"),
+    ("regression", entry("direction", column="size", add=1, set=2, goes="up"), "either add or set"),
+    ("regression", entry("direction", column="town", add=1, goes="up"), "no number to add to"),
+    ("regression", entry("direction", column="size", add=1, goes="on"), "goes"),
+    ("binary", entry("minimum", rows=[], **{"class": "kept"}), "rows"),
+    ("binary", entry("minimum", rows=[{"sise": 1}], **{"class": "kept"}), "no column 'sise'"),
+    ("binary", entry("minimum", rows=[{"town": None}], **{"class": "kept"}), "has no 'town'"),
+    ("binary", entry("minimum", rows=[{"size": 1}]), "class must be one of"),
+    ("binary", entry("minimum", rows=[{"size": 1}], min=0), "give class, or min and max"),
+    ("regression", entry("minimum", rows=[{"size": 1}]), "give class, or min and max"),
+]  # fmt: skip
+
+
+def shown(case: Any, state: str) -> Any:
+    return pytest.param(*case, marks=pytest.mark.gate("model tests", case[1]["kind"], state))
+
+
+@pytest.mark.parametrize(("task", "said"), [shown(case, "open") for case in GREEN])
+def test_a_behaviour_that_the_model_has_is_green(
+    behaves: Callable[..., None], task: str, said: Any
+) -> None:
+    behaves(said, task)
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "sentence"), [*(shown(case, "closed") for case in RED), *WRONG]
+)
+def test_a_behaviour_that_it_lacks_or_a_wrong_entry_is_red(
+    behaves: Callable[..., None], task: str, said: Any, sentence: str
+) -> None:
+    from flight_delays.stage import InputError
+
+    with pytest.raises((AssertionError, InputError)) as refusal:
+        behaves(said, task)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ("behaviours: [1, 2]", [1, 2]),
+        ("behaviours: {}", [None]),
+        ("behaviour: []", [None]),
+        ("", [None]),
+        ("behaviours: [", [None]),
+        (None, [None]),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_failing_entry(
+    science: BakedProject, tmp_path: Path, text: str | None, entries: Any
+) -> None:
+    module = load(science, "test_behaviour")
+    module.FILE = tmp_path / "behaviour.yaml"
+    if text is not None:
+        module.FILE.write_text(text, encoding="utf-8")
+    assert module.declared() == entries
+
+
+def test_no_behaviour_is_skipped_by_name(science: BakedProject, tmp_path: Path) -> None:
+    module = load(science, "test_behaviour")
+    module.FILE = tmp_path / "behaviour.yaml"
+    module.FILE.write_text("behaviours: []", encoding="utf-8")
+    [only] = module.declared()
+    assert only.id == "none"
+    assert only.marks[0].args == ("no behaviour is declared in tests/model/behaviour.yaml",)
+
+
+def test_the_example_declares_one_of_each_kind(science: BakedProject) -> None:
+    kinds = [b["kind"] for b in science.yaml("tests/model/behaviour.yaml")["behaviours"]]
+    assert kinds == ["invariance", "direction", "minimum"]
+
+
+# --- missing values --------------------------------------------------------------------------
+
+
+def numbers(share: float = 0.1, max_loss: float = 0.5) -> Callable[[str, str], float]:
+    return lambda _, name: {"share": share, "max_loss": max_loss}[name]
+
+
+class Fragile(Known):
+    def predict(self, features: pd.DataFrame) -> Any:
+        if features["size"].isna().any():
+            raise ValueError("Input contains NaN")
+        return super().predict(features)
+
+
+class Infected(Known):
+    def predict(self, features: pd.DataFrame) -> Any:
+        return 10 * features["size"]
+
+
+@pytest.fixture
+def missing(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tmp_path)
+    return load(science, "test_missing_values")
+
+
+def asked(task: str, shift: float = 0) -> tuple[pd.DataFrame, Any]:
+    """Test rows, and a truth that the known model meets but for ``shift``."""
+    frame = table()
+    raw = known(task).predict(frame)
+    truth = raw + shift if task == "regression" else raw.argmax(axis=1)
+    labels = truth if task == "regression" else np.array(["kept", "returned"])[truth]
+    Path("predictions").mkdir()
+    pd.DataFrame({"truth": labels}).to_parquet("predictions/train.parquet")
+    return frame, truth
+
+
+@pytest.mark.gate("model tests", "missing_values: a finite answer", "open")
+@pytest.mark.gate("model tests", "missing_values: max_loss", "open")
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_model_that_copes_with_missing_values_is_green(missing: Any, task: str) -> None:
+    tested = asked(task)
+    missing.test_missing_columns(known(task), tested, ["size"])
+    missing.test_missing_values(known(task), tested, ["size"], numbers())
+
+
+@pytest.mark.gate("model tests", "missing_values: a finite answer", "closed")
+@pytest.mark.parametrize(
+    ("pipeline", "sentence"),
+    [(Fragile(), "all of 'size' missing (ValueError)"), (Infected(), "not finite with all of 'size'")],
+)  # fmt: skip
+def test_a_model_that_cannot_answer_is_red(missing: Any, pipeline: Any, sentence: str) -> None:
+    tested = asked("regression")
+    with pytest.raises((AssertionError, pytest.fail.Exception)) as refusal:
+        missing.test_missing_columns(known("regression", pipeline), tested, ["size"])
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.gate("model tests", "missing_values: max_loss", "closed")
+@pytest.mark.parametrize(
+    ("task", "shift", "limits", "sentence"),
+    [
+        ("binary", 0, (0.5, 0.1), "with 50% of these cells missing"),
+        ("regression", 0, (0.1, 0.01), "of the skill is lost, more than the 1% of gates.yaml"),
+        ("regression", 1000, (0.1, 0.5), "no more than class shares or mean"),
+    ],
+)
+def test_a_model_that_loses_its_skill_is_red(
+    missing: Any, task: str, shift: float, limits: tuple[float, float], sentence: str
+) -> None:
+    tested = asked(task, shift)
+    with pytest.raises(AssertionError) as refusal:
+        missing.test_missing_values(known(task), tested, ["size"], numbers(*limits))
+    assert sentence in str(refusal.value)
+
+
+# --- all of it, as the pipeline runs it ------------------------------------------------------
+
+
+@pytest.fixture
+def project(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the pipeline made of a small table, with the tests of the generated project."""
+    from flight_delays import evaluate, model
+    from flight_delays.features import build_features, preprocessor
+    from flight_delays.params import Features
+    from flight_delays.schema import Column, load_schema
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(science.path / "src"))
+    shutil.copytree(science.path / "tests", "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("gates.yaml", "pyproject.toml"):
+        shutil.copy(science.path / name, name)
+    columns: dict[str, Any] = {
+        name: {**column, "nullable": False} for name, column in COLUMNS.items()
+    }
+    described = {name: Column(**column) for name, column in columns.items()}
+    columns["y"] = {"type": "string", "role": "target"}
+    schema = {"task": "binary", "target": "y", "classes": ["kept", "returned"], "columns": columns}
+    Path("schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
+    frame, side = table(), known("binary")
+    truth = side.predict(frame).argmax(axis=1)
+    features = build_features(frame, described)
+    pipeline = make_pipeline(preprocessor(features, Features()), LogisticRegression())
+    pipeline.fit(features, truth)
+    fitted = model.Model(pipeline, "binary", "y", ["kept", "returned"], described, {})
+    model.save(fitted)
+    frame = frame.assign(y=np.array(["kept", "returned"])[truth], __row_id=np.arange(ROWS))
+    Path("data").mkdir()
+    Path("predictions").mkdir()
+    for name in ("train", "test"):
+        path = Path(f"data/{name}.parquet")
+        frame.to_parquet(path)
+        made = evaluate.predictions(fitted, path, load_schema())[0]
+        evaluate.write_table(made, Path(f"predictions/{name}.parquet"))
+    Path("metrics.json").write_text("{}", encoding="utf-8")
+    Path("tests/model/behaviour.yaml").write_text("behaviours: []\n", encoding="utf-8")
+    return tmp_path
+
+
+def judged() -> dict[str, tuple[str, str]]:
+    from ops import model_tests
+
+    assert model_tests.test_model() == 0
+    report = json.loads(Path("reports/model_tests.json").read_text(encoding="utf-8"))
+    return {f["check"]: (f["status"], f["message"]) for f in report["findings"]}
+
+
+@pytest.mark.gate("model tests", "any test in tests/model", "open")
+@pytest.mark.gate("model tests", "budget", "open")
+def test_a_good_model_passes_and_its_budget_is_noted(project: Path) -> None:
+    assert judged() == {
+        "test_behaviour[none]": (
+            "skipped",
+            "skipped: no behaviour is declared in tests/model/behaviour.yaml",
+        ),
+        "test_budget[size_mb]": ("pass", "passed"),
+        "test_budget[latency_ms]": ("pass", "passed"),
+        "test_missing_columns": ("skipped", "skipped: no feature of schema.yaml is nullable"),
+        "test_missing_values": ("skipped", "skipped: no feature of schema.yaml is nullable"),
+        "test_probabilities_are_probabilities": ("pass", "passed"),
+        "test_the_model_answers_now_as_it_did_in_the_pipeline": ("pass", "passed"),
+    }
+    budget = json.loads(Path("reports/budget.json").read_text(encoding="utf-8"))
+    assert budget.keys() == {"size_mb", "latency_ms", "rows_per_second"}
+    size = sum(file.stat().st_size for file in Path("model").iterdir())
+    assert budget["size_mb"] == size / 1e6
+    assert budget["latency_ms"] > 0
+    assert budget["rows_per_second"] > 0
+
+
+@pytest.mark.gate("model tests", "budget", "closed")
+def test_a_model_over_its_budget_or_beside_its_behaviour_fails(project: Path) -> None:
+    gates = yaml.safe_load(Path("gates.yaml").read_text(encoding="utf-8"))
+    gates["model_tests"]["budget"] = {"latency_ms": 0.001}
+    Path("gates.yaml").write_text(yaml.safe_dump(gates), encoding="utf-8")
+    behaviours = [
+        entry("invariance", column="size", tolerance=0.01) | {"name": "size is nothing"},
+        entry("minimum", rows=[{"size": 3}], **{"class": "returned"}) | {"name": "größer"},
+        {"name": "no kind"},
+    ]
+    Path("tests/model/behaviour.yaml").write_text(yaml.safe_dump({"behaviours": behaviours}))
+    found = judged()
+    assert found["test_budget[size_mb]"] == (
+        "fail",
+        "gates.yaml needs a number above 0 as model_tests.budget.size_mb",
+    )
+    assert found["test_budget[latency_ms]"] == (
+        "fail",
+        "latency_ms is above the 0.001 of gates.yaml",
+    )
+    assert found["test_behaviour[größer]"] == ("pass", "passed")
+    status, said = found["test_behaviour[size is nothing]"]
+    assert status == "fail"
+    assert said.endswith("of 200 rows: the answer moves by more than 0.01; at most 0.0% may")
+    assert found["test_behaviour[no kind]"][0] == "fail"
+    assert "Unable to extract tag" in found["test_behaviour[no kind]"][1]

@@ -1,0 +1,72 @@
+"""Verb ``explain``: one prediction, step by step, as the science reckons it."""
+
+import json
+import math
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from .console import BROKEN, GOOD, INFRASTRUCTURE, Stop, paint
+
+SHOWN = 12  # columns with a line of their own
+SMALL = 0.01  # of all that moved
+
+
+def explain(row: str, *, as_json: bool) -> int:
+    """Print how the answer for ``row`` comes about."""
+    command = [sys.executable, "-m", f"{package()}.explain", "--", row]
+    done = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=False)
+    if done.returncode == BROKEN:
+        return BROKEN  # the sentence is said
+    if done.returncode:
+        raise Stop(f"the explanation ended with {done.returncode}: see above", INFRASTRUCTURE)
+    found = json.loads(done.stdout)
+    text = json.dumps(found, indent=2, ensure_ascii=False) if as_json else "\n".join(lines(found))
+    sys.stdout.write(text + "\n")
+    return GOOD
+
+
+def package() -> str:
+    """The package of the science, as pyproject.toml names it."""
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["tool"]["uv"]["build-backend"]["module-name"])
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """From the average answer to this one, a line a column: value, contribution, running answer."""
+    start, end, steps = found["start"], found["end"], found["steps"]
+    scale = max(abs(start), abs(end)) or 1.0
+    digits = min(max(3 - math.floor(math.log10(scale)), 0), 12)
+    small = SMALL * sum(abs(step["contribution"]) for step in steps)
+    large = [step for step in steps[:SHOWN] if abs(step["contribution"]) > small]
+    rows = [("column", "value", "moves by", "to")]
+    rows.append((f"average of {found['background']} rows", "", "", f"{start:.{digits}f}"))
+    answer = start
+    for step in large:
+        answer += step["contribution"]
+        moved = f"{step['contribution']:+.{digits}f}"
+        rows.append((_shown(step["column"]), _shown(step["value"]), moved, f"{answer:.{digits}f}"))
+    if rest := len(steps) - len(large):
+        name = f"{rest} other{'s' * (rest > 1)}"
+        rows.append((name, "", f"{end - answer:+.{digits}f}", f"{end:.{digits}f}"))
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    title = f"{found['row']}: {found['target']} = {_shown(found['answer'])} ({found['of']})"
+    text = [_shown(title, 200), ""]
+    for name, value, moved, to in rows:
+        sign = {"+": "green", "-": "red"}.get(moved[:1])
+        cell = moved.rjust(wide[2])
+        cell = paint(cell, sign) if sign else cell
+        text.append(f"  {name:{wide[0]}}  {value:{wide[1]}}  {cell}  {to:>{wide[3]}}")
+    return text
+
+
+def _shown(value: Any, width: int = 40) -> str:
+    """A value on one line, without what a terminal would take for a command."""
+    if value is None:
+        return "(missing)"
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = text.lower() if isinstance(value, bool) else text
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text if len(text) <= width else text[: width - 1] + "…"

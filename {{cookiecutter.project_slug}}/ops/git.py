@@ -1,0 +1,17 @@
+"""What git says."""
+
+import os
+import subprocess
+
+
+def git(*words: str) -> str | None:
+    """Standard output of a git command; None where it fails."""
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def base_ref() -> str:
+    """The branch that a change is held against: BASE_REF, else the main branch; "" without one."""
+    usual = ("origin/HEAD", "origin/main", "main", "HEAD")
+    known = (ref for ref in usual if git("rev-parse", "--verify", "--quiet", ref))
+    return os.environ.get("BASE_REF") or next(known, "")
