@@ -3,6 +3,8 @@
 import os
 import subprocess
 
+DEPTH = 50  # commits in which the champion is looked for
+
 
 def git(*words: str) -> str | None:
     """Standard output of a git command; None where it fails."""
@@ -11,7 +13,16 @@ def git(*words: str) -> str | None:
 
 
 def base_ref() -> str:
-    """The branch that a change is held against: BASE_REF, else the main branch; "" without one."""
+    """The branch that a change is held against: BASE_REF, else the main branch; "" without one.
+
+    A shallow clone of a change, as CI has it, lacks that branch: then it is fetched.
+    """
+    if said := os.environ.get("BASE_REF"):
+        branch = said.removeprefix("origin/")
+        if branch != said and git("rev-parse", "--verify", "--quiet", said) is None:
+            there = f"+refs/heads/{branch}:refs/remotes/{said}"
+            git("fetch", "--quiet", "--no-tags", f"--depth={DEPTH}", "origin", there)
+        return said
     usual = ("origin/HEAD", "origin/main", "main", "HEAD")
     known = (ref for ref in usual if git("rev-parse", "--verify", "--quiet", ref))
-    return os.environ.get("BASE_REF") or next(known, "")
+    return next(known, "")

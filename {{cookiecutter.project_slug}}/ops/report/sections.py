@@ -7,7 +7,7 @@ from typing import Any
 from ..champion import ORIGIN
 from ..console import read_json, read_yaml
 from ..findings import Finding
-from ..gates import blessing, data, verdict
+from ..gates import blessing, data
 from ..gates.metric_table import METRICS
 from ..gates.rules import is_number
 from ..git import git
@@ -27,9 +27,9 @@ Facts = dict[str, Any]
 Blocks = list[str | Chart]
 
 
-def report() -> tuple[str, list[Section]]:
-    """The verdict in one line, and the sections. Raises ``Stop`` when nothing was judged."""
-    facts = verdict.collect() | {"metrics": {"test": {}}}
+def report(found: Facts) -> tuple[str, list[Section]]:
+    """The verdict in one line, and the sections, of what ``verdict.collect`` found."""
+    facts = found | {"metrics": {"test": {}}}
     facts["checks"] = {"data": read_json(data.CHECKS)}
     judged = facts["blessing"] or {}
     entries = list(facts["data_gate"]["findings"])
