@@ -2,13 +2,16 @@
 
 import os
 import subprocess
+from typing import Any
 
 DEPTH = 50  # commits in which the champion is looked for
 
 
 def git(*words: str) -> str | None:
     """Standard output of a git command; None where it fails."""
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    # Whatever bytes a commit holds, they are no traceback.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
+    done = subprocess.run(["git", *words], capture_output=True, check=False, **how)
     return done.stdout if done.returncode == 0 else None
 
 

@@ -62,7 +62,8 @@ def report(found: Facts) -> tuple[str, list[Section]]:
 
 
 def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
-    reasons, known = facts["reasons"], len(judged.get("reasons", []))
+    reasons, loosened = facts["reasons"], len(facts["loosened"])
+    known = loosened + len(judged.get("reasons", []))
     if facts["open"]:
         count, rows = len(facts["rules"]), number(judged.get("rows"))
         if not count or not all(rule["passed"] is True for rule in facts["rules"]):
@@ -71,6 +72,8 @@ def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
     head = "❌ Not blessed" if judged else "❌ Data gate closed"
     if judged and len(reasons) > known:  # what the verdict adds is that the blessing is an old one
         head, reasons = "⚠️ Stale", reasons[known:] + reasons[:known]
+    elif loosened:
+        head = "❌ Thresholds loosened"
     lines = [show(r.removeprefix("data gate: "), TEXT) for r in reasons] or [
         "no reason was recorded"
     ]
