@@ -4,9 +4,17 @@ import os
 import subprocess
 
 
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A git command with these environment variables; its messages are in English."""
+    environment = os.environ | {"LC_ALL": "C"} | variables
+    return subprocess.run(
+        ["git", *words], capture_output=True, text=True, check=False, env=environment
+    )
+
+
 def git(*words: str) -> str | None:
     """Standard output of a git command; None where it fails."""
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    done = run(*words)
     return done.stdout if done.returncode == 0 else None
 
 
