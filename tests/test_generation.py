@@ -63,6 +63,7 @@ EVERYWHERE = [
     "ops/run_checks.py",
     "ops/schema_init.py",
     "ops/source.py",
+    "ops/storage.py",
     "ops/checks/__init__.py",
     "ops/checks/__main__.py",
     "ops/checks/deep.py",

@@ -7,11 +7,17 @@ from typing import Any
 DEPTH = 50  # commits in which the champion is looked for
 
 
-def git(*words: str) -> str | None:
-    """Standard output of a git command; None where it fails."""
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A git command with these environment variables; its messages are in English."""
     # Whatever bytes a commit holds, they are no traceback.
     how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
-    done = subprocess.run(["git", *words], capture_output=True, check=False, **how)
+    how["env"] = os.environ | {"LC_ALL": "C"} | variables
+    return subprocess.run(["git", *words], capture_output=True, check=False, **how)
+
+
+def git(*words: str) -> str | None:
+    """Standard output of a git command; None where it fails."""
+    done = run(*words)
     return done.stdout if done.returncode == 0 else None
 
 
