@@ -72,9 +72,10 @@ def github(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(comment, "api", fake.api)
     run = {"id": 12, "run_attempt": 1, "head_branch": "main", "head_sha": "a" * 40}
-    run |= {"conclusion": "success", "head_repository": {"owner": {"login": "stranger"}}}
+    about: dict[str, Any] = {"conclusion": "success"}
+    about["head_repository"] = {"owner": {"login": "stranger"}}
     event = tmp_path / "event.json"
-    event.write_text(json.dumps({"workflow_run": run}))
+    event.write_text(json.dumps({"workflow_run": run | about}))
     variables = {
         "GITHUB_REPOSITORY": "acme/widget",
         "GITHUB_RUN_ID": "12",
