@@ -3,14 +3,13 @@
 ``lacking`` stops the pipeline, its gates or the next person who clones; ``advice`` can wait.
 """
 
-import configparser
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import canvas
+from . import canvas, storage
 from .console import CLOSED, GOOD, Stop, paint, read_json, read_section, read_yaml
 from .gates.rules import is_number, read_rules, value_text
 from .git import git
@@ -175,20 +174,11 @@ def repository() -> Lines:
         yield Line(f"{name} is not committed", "advice", f"git add {name} && git commit")
     if not git("remote"):
         yield Line("git has no remote", "advice", "git remote add origin URL && git push -u origin")
-    elif remote := _dvc_remote():
+    elif remote := storage.config().get("core", "remote", fallback=None):
         yield Line(f"DVC pushes to its remote {remote}", "ok")
     else:
         fix = "dvc remote add --default storage URL && dvc push"
         yield Line("git has a remote and DVC none: nobody else gets the data", "lacking", fix)
-
-
-def _dvc_remote() -> str | None:
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        raise Stop(".dvc/config cannot be read: `git checkout .dvc/config`") from None
-    return config.get("core", "remote", fallback=None)
 
 
 def _changed(path: Path) -> float:
