@@ -13,7 +13,7 @@ from baked import BakedProject
 NEEDED = ("changes", "code", "data", "model", "service")
 OPEN = "## ✅ Blessed: 4 of 4 rules hold on 300 test rows <!-- gatehouse-report -->\n\n### Gates\n"
 CLOSED = OPEN.replace("✅ Blessed: 4 of 4 rules hold", "❌ Not blessed: skill is below 0.5")
-RULE = {"metric": "skill", "slice": "all", "candidate": 0.5, "champion": None}
+RULE: dict[str, Any] = {"metric": "skill", "slice": "all", "candidate": 0.5, "champion": None}
 RULE |= {"low": -0.1, "high": 2, "passed": True}
 VERDICT: dict[str, Any] = {"open": True, "reasons": [], "rules": [RULE]}
 
@@ -27,7 +27,7 @@ class GitHub:
 
     def __init__(self) -> None:
         self.comments: list[dict[str, Any]] = []
-        self.pulls = [{"number": 7, "head": {"sha": "a" * 40}}]
+        self.pulls: list[dict[str, Any]] = [{"number": 7, "head": {"sha": "a" * 40}}]
         self.files: list[dict[str, Any]] = [{"filename": "params.yaml"}]
         self.artifact = archive(verdict=VERDICT)
         self.writes: list[str] = []
@@ -71,7 +71,7 @@ def github(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     fake = GitHub()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(comment, "api", fake.api)
-    run = {"id": 12, "run_attempt": 1, "head_branch": "main", "head_sha": "a" * 40}
+    run: dict[str, Any] = {"id": 12, "run_attempt": 1, "head_branch": "main", "head_sha": "a" * 40}
     about: dict[str, Any] = {"conclusion": "success"}
     about["head_repository"] = {"owner": {"login": "stranger"}}
     event = tmp_path / "event.json"
