@@ -39,7 +39,11 @@ def api(path: str, *options: str, body: dict[str, Any] | None = None) -> bytes:
     """What GitHub answers. Raises SystemExit(3) with its words when it does not."""
     command = ["gh", "api", path, *options, *(["--input", "-"] if body else [])]
     said = json.dumps(body).encode() if body else None
-    done = subprocess.run(command, input=said, capture_output=True, check=False)
+    try:
+        done = subprocess.run(command, input=said, capture_output=True, check=False)
+    except FileNotFoundError:
+        print("comment: gh is not here: install GitHub's command line", file=sys.stderr)
+        raise SystemExit(3) from None
     if done.returncode:
         print(f"comment: GitHub refused {path}: {done.stderr.decode()[:WIDTH]}", file=sys.stderr)
         raise SystemExit(3)
