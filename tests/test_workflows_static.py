@@ -72,8 +72,12 @@ def tool(name: str, *words: str, cwd: Path) -> str:
 
 
 def test_there_are_workflows(roots: dict[str, Path]) -> None:
-    for name, root in roots.items():
-        assert "ci.yml" in [path.name for path in workflows(root)], name
+    assert {path.name for path in workflows(roots["defaults"])} >= {"ci.yml", "report.yml"}
+
+
+@pytest.mark.xfail(strict=True, reason="take this mark off once the template has its .github")
+def test_the_template_has_workflows_of_its_own() -> None:
+    assert workflows(TEMPLATE)
 
 
 def test_every_file_keeps_the_rules(roots: dict[str, Path]) -> None:
@@ -140,7 +144,6 @@ def test_shellcheck_finds_nothing(roots: dict[str, Path], tmp_path: Path) -> Non
     assert not tool("shellcheck", *map(str, paths), cwd=tmp_path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="hadolint has no wheel for Windows")
 def test_hadolint_finds_nothing(roots: dict[str, Path]) -> None:
     for name, root in roots.items():
         found = [path for path in root.rglob("*") if re.match(r"(Docker|Container)file", path.name)]
@@ -184,20 +187,20 @@ jobs:
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "said"),
     [
-        "act --validate --strict --workflows .github/workflows/bad.yml",
-        "zizmor --offline --no-config --persona auditor .",
-        "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/bad.yml",
-        "actionlint",
-        "shellcheck bad.sh",
-        pytest.param(
-            "hadolint Dockerfile",
-            marks=pytest.mark.skipif(sys.platform == "win32", reason="no wheel for Windows"),
+        ("act --validate --strict --workflows .github/workflows/bad.yml", "Unknown Property wiht"),
+        ("zizmor --offline --no-config --persona auditor .", "persist-credentials"),
+        (
+            "check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/bad.yml",
+            "'wiht' was unexpected",
         ),
+        ("actionlint -no-color", 'property "nowhere" is not defined'),
+        ("shellcheck bad.sh", "SC2086"),
+        ("hadolint Dockerfile", "DL3007"),
     ],
 )
-def test_each_linter_sees_a_fault(tmp_path: Path, command: str) -> None:
+def test_each_linter_sees_a_fault(tmp_path: Path, command: str, said: str) -> None:
     (tmp_path / ".git").mkdir()
     folder = tmp_path / ".github" / "workflows"
     folder.mkdir(parents=True)
@@ -205,7 +208,7 @@ def test_each_linter_sees_a_fault(tmp_path: Path, command: str) -> None:
     (tmp_path / "bad.sh").write_text("#!/bin/sh\nrm $1/*\n", encoding="utf-8")
     (tmp_path / "Dockerfile").write_text("FROM debian:latest\nRUN cd /x\n", encoding="utf-8")
     name, *words = command.split()
-    assert tool(name, *words, cwd=tmp_path)
+    assert said in tool(name, *words, cwd=tmp_path)
 
 
 def test_the_good_workflow_breaks_no_rule() -> None:
