@@ -45,8 +45,8 @@ class GitHub:
         if where == "pulls":
             return json.dumps(self.pulls).encode()
         if where == "actions/runs/12/artifacts":
-            found = [{"id": 5, "size_in_bytes": len(self.artifact)}] if self.artifact else []
-            return json.dumps({"artifacts": found}).encode()
+            kept = [{"id": 5, "size_in_bytes": len(self.artifact)}] if self.artifact else []
+            return json.dumps({"artifacts": kept}).encode()
         if where == "actions/artifacts/5/zip":
             return self.artifact
         entries = {"issues/7/comments": self.comments, "pulls/7/files": self.files}[where]

@@ -93,10 +93,10 @@ def test_requests_and_answers_are_as_the_page_says(
     path: str, address: str, page: dict[str, Any], rows: list[dict[str, Any]]
 ) -> None:
     said = page["paths"][path]["post"]
-    asked, told = (
-        Draft202012Validator(part["content"]["application/json"]["schema"] | {"components": page["components"]})
-        for part in (said["requestBody"], said["responses"]["200"])
-    )
+    parts = (said["requestBody"], said["responses"]["200"])
+    schemas = [part["content"]["application/json"]["schema"] for part in parts]
+    shared = {"components": page["components"]}  # where the references lead
+    asked, told = (Draft202012Validator(schema | shared) for schema in schemas)
     body: Any = rows[0] if path == "/predict" else {"rows": rows}
     assert not list(asked.iter_errors(body))
     status, answer = post(f"{address}{path}", body)
