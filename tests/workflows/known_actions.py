@@ -34,6 +34,13 @@ KNOWN = {
         "cache-hit cache-primary-key cache-matched-key",
     ),
     "actions/cache/save": _action((5, 0, 0), "path key upload-chunk-size enableCrossOsArchive"),
+    "actions/setup-python": _action(
+        (6, 0, 0),
+        "python-version python-version-file cache architecture check-latest token"
+        " cache-dependency-path update-environment allow-prereleases freethreaded pip-version"
+        " pip-install",
+        "python-version cache-hit python-path",
+    ),
     "actions/upload-artifact": _action(
         (6, 0, 0),
         "name path if-no-files-found retention-days compression-level overwrite"

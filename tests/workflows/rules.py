@@ -178,8 +178,8 @@ def _releases_restore_nothing(text: str, document: Any) -> Iterator[str]:
         may_write = {scope for scope, how in _grants(job).items() if how in ("write", "write-all")}
         if may_write - harmless or "environment" in job:
             for step in job.get("steps", []):
-                # A local action restores uv's cache.
-                if used(step).startswith(("actions/cache", "./.github/actions/setup")):
+                own = used(step).startswith(("actions/cache", "./.github/actions/setup"))
+                if own or "cache" in step.get("with", {}):
                     yield f"job {name} may write, and restores what others could write: {used(step)}"
 
 
