@@ -648,7 +648,7 @@ def test_the_page_of_charts_holds_no_markup_of_the_data(desk: Desk, stage: str) 
     assert [path.name for path in (desk.path / "reports").iterdir()] == [f"{stage}-checks.html"]
     page = (desk.path / f"reports/{stage}-checks.html").read_text(encoding="utf-8")
     assert "Conditions Summary" in page
-    assert "＜" in page, "the data is shown, by the wide twins of its signs"
+    assert "\uff1c" in page, "the data is shown, by the wide twins of its signs"
     signs = ("<img src=x", "</script><script>alert", "<b>Red", "<b>red", "<<>>")
     assert not [sign for sign in signs if sign in page]
 
