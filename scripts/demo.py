@@ -41,7 +41,7 @@ def ask(path: str, body: dict[str, Any]) -> Any:
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return json.load(answer)
 
 
@@ -56,11 +56,11 @@ def serve_once() -> Any:
         ) as server,
     ):
         try:
-            for _ in range(300):
+            for _ in range(1500):
                 if server.poll() is not None:
                     raise SystemExit(f"demo: the service did not start: see {log.name}")
                 try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=1).close()
+                    urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=30).close()
                     break
                 except OSError:
                     time.sleep(0.2)

@@ -36,6 +36,12 @@ class BakedProject:
         assert old in text, f"{name} has no {old!r}"
         self.write(name, text.replace(old, new))
 
+    def be_patient(self) -> "BakedProject":
+        """Wait longer for the model than a user would: the machine may be many times slower."""
+        self.replace("gates.yaml", "latency_ms: 1000", "latency_ms: 60000")
+        self.replace("gates.yaml", "timeout_minutes: 10", "timeout_minutes: 120")
+        return self
+
     def git(self, *arguments: str) -> str:
         return subprocess.run(
             ["git", *arguments], cwd=self.path, check=True, capture_output=True, text=True

@@ -1,3 +1,4 @@
+import os
 import sys
 import tempfile
 from collections.abc import Callable
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 from baked import BakedProject
 from cookiecutter.main import cookiecutter
+from filelock import FileLock
 
 # Workflows run on Linux, and are the same files everywhere.
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_workflows_*.py"]
@@ -47,10 +49,18 @@ def science(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
 
 @pytest.fixture(scope="session")
 def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
-    """A project that was set up, whose environments others borrow."""
-    project = _bake(tmp_path_factory.mktemp("environments"))
-    project.make(".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready")
-    return project
+    """A project that was set up, whose environments others borrow: one for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "environments.lock"):
+        made = list((folder / "environments").glob("*/.ready"))
+        if made:
+            return BakedProject(made[0].parent)
+        project = _bake(folder / "environments")
+        project.make(".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready")
+        (project.path / ".ready").touch()
+        return project
 
 
 @pytest.fixture(scope="session")

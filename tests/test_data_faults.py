@@ -401,7 +401,7 @@ def project(
     made = cookiecutter(
         str(template_dir), no_input=True, output_dir=str(folder), extra_context=answers
     )
-    project = BakedProject(Path(made)).borrow_environments(environments)
+    project = BakedProject(Path(made)).borrow_environments(environments).be_patient()
     project.make("setup", "pipeline")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "First candidate")

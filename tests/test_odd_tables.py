@@ -19,7 +19,7 @@ def test_setup_pipeline_gate(
 ) -> None:
     table = TABLES[name]
     project = bake(data=str(table.write(tmp_path)), **table.answers)
-    project.borrow_environments(environments)
+    project.borrow_environments(environments).be_patient()
     declare_personal(table, project, project.make("setup").stderr)
     project.make("pipeline", "gate")
     check_schema(table, project.yaml("schema.yaml"))

@@ -66,7 +66,7 @@ def post(url: str, body: Any) -> tuple[int, Any]:
         url, json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -96,6 +96,7 @@ def test_3_set_up(project: BakedProject) -> None:
     again = project.make("setup")
     assert "installing" not in again.stdout.replace(".uv: installing uv", "")
     assert "describes 4 columns already" in again.stderr
+    project.be_patient()
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "Describe the data")
 
@@ -172,9 +173,9 @@ def test_9_serve_and_ask(project: BakedProject) -> None:
     with subprocess.Popen(command, cwd=project.path, start_new_session=True) as server:
         try:
             address = f"http://127.0.0.1:{port}"
-            for _ in range(300):
+            for _ in range(1500):
                 try:
-                    urllib.request.urlopen(f"{address}/readyz", timeout=1).close()
+                    urllib.request.urlopen(f"{address}/readyz", timeout=30).close()
                     break
                 except OSError:
                     assert server.poll() is None

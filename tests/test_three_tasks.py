@@ -37,7 +37,7 @@ def project(
     source = tmp_path / "table.csv"
     table(task).to_csv(source, index=False)
     made = bake(data=str(source), target="outcome", task=task, time_column=time)
-    made.borrow_environments(environments)
+    made.borrow_environments(environments).be_patient()
     made.make("setup", "pipeline", "gate")
     return made
 

@@ -38,21 +38,21 @@ def address(built: Path) -> Iterator[str]:
 
 
 def wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
+    for _ in range(1500):
         try:
-            urllib.request.urlopen(url, timeout=1).close()
+            urllib.request.urlopen(url, timeout=30).close()
             return
         except OSError:
             assert server.poll() is None, "the service ended instead of starting"
             time.sleep(0.2)
-    raise AssertionError("the service is not ready after a minute")
+    raise AssertionError("the service is not ready after five minutes")
 
 
 def post(url: str, body: Any) -> tuple[int, Any]:
     data = json.dumps(body, default=str).encode()
     request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -72,7 +72,7 @@ def rows(golden: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def page(address: str) -> dict[str, Any]:
     """The OpenAPI page, references and all."""
-    with urllib.request.urlopen(f"{address}/docs.json", timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}/docs.json", timeout=120) as answer:
         return dict(json.load(answer))
 
 
