@@ -140,7 +140,7 @@ def _publish() -> None:
     (FOLDER / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
     _do("add", "--all", "--force", ".")
     tree = _do("write-tree").strip()
-    if not tip or tree != _commit(f"{tip}^{{tree}}"):
+    if not tip or tree != _commit(f"{tip}:"):
         somebody = ("-c", "user.name=make push", "-c", "user.email=noreply@example.invalid")
         who = () if git("var", "GIT_COMMITTER_IDENT") else somebody
         onto = ("-p", tip) if tip else ()
