@@ -128,6 +128,9 @@ def _fetch() -> str | None:
     tips = [tip for ref in (HERE, THERE) if (tip := _commit(ref))]
     for tip in tips:
         _do("checkout", "--quiet", tip, "--", ".")
+    for path in (FOLDER / "files").rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o222:
+            path.chmod(0o444)  # DVC hashes what can be written, each time, and deletes what differs
     return tips[-1] if tips else None
 
 
@@ -140,7 +143,7 @@ def _publish() -> None:
     (FOLDER / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
     _do("add", "--all", "--force", ".")
     tree = _do("write-tree").strip()
-    if not tip or tree != _commit(f"{tip}^{{tree}}"):
+    if not tip or tree != _commit(f"{tip}:"):
         somebody = ("-c", "user.name=make push", "-c", "user.email=noreply@example.invalid")
         who = () if git("var", "GIT_COMMITTER_IDENT") else somebody
         onto = ("-p", tip) if tip else ()
@@ -201,8 +204,9 @@ def _do(*words: str) -> str:
     """Standard output of a git command over the folder."""
     FOLDER.mkdir(exist_ok=True)
     folder = (git("rev-parse", "--absolute-git-dir") or "").strip()
-    # A link in the branch becomes a file, and leads nowhere.
-    place = ("-C", str(FOLDER), "--work-tree=.", "-c", "core.symlinks=false")
+    # A link in the branch becomes a file, and leads nowhere; a new mode is no new content.
+    options = ("-c", "core.symlinks=false", "-c", "core.trustctime=false")
+    place = ("-C", str(FOLDER), "--work-tree=.", *options)
     done = run(*place, *words, GIT_INDEX_FILE=f"{folder}/{BRANCH}.index")
     if done.returncode:
         raise _failed("written", done)
