@@ -128,7 +128,8 @@ class FakeGitHub:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
-                self.wfile.write(text)
+                if text:  # after a 204 gh is gone already
+                    self.wfile.write(text)
 
             do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_one  # noqa: N815
 

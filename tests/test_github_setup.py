@@ -114,8 +114,8 @@ def test_it_creates_the_repository_with_all_its_rules(
         assert things[where]["branch_policies"] == [{"name": "main"}]
     rulesets = [value for key, value in things.items() if key.startswith("rulesets/")]
     assert [each["name"] for each in rulesets] == ["records", "main"]
-    assert "to do  CI has no data to work on: `make setup push`" in said
-    assert "to do  .github/CODEOWNERS names nobody" in said
+    assert "to do   CI has no data to work on: `make setup push`" in said
+    assert "to do   .github/CODEOWNERS names nobody" in said
 
 
 def test_a_second_run_changes_nothing_and_says_so(setup: Setup, github: FakeGitHub) -> None:
@@ -138,7 +138,7 @@ def test_a_dry_run_only_reads(
     assert code == 0
     assert github.calls
     assert github.writes() == []
-    assert "would  ruleset main\n" in said
+    assert "would   ruleset main\n" in said
     assert said.splitlines()[-1].endswith(" changes to make")
     assert ("repository ada/flight-delays, private" in said) is not exists
     assert git("remote") == ""
@@ -176,7 +176,7 @@ def test_a_rule_that_was_loosened_is_put_back(setup: Setup, github: FakeGitHub) 
     number = next(e["id"] for e in github.things["rulesets"] if e["name"] == "main")
     github.things[f"rulesets/{number}"]["enforcement"] = "disabled"
     _code, said = setup()
-    assert said.startswith("done   ruleset main\n")
+    assert said.startswith("done    ruleset main\n")
     assert github.things[f"rulesets/{number}"]["enforcement"] == "active"
     assert len(github.things["rulesets"]) == 2
 
@@ -185,8 +185,8 @@ def test_a_cheaper_plan_is_said_and_passed_over(setup: Setup, github: FakeGitHub
     github.plan = "free"
     code, said = setup()
     assert code == 0
-    assert "to do  ruleset main: GitHub refuses: Upgrade to GitHub Pro" in said
-    assert "to do  environment production, approved by ada: GitHub refuses: Fail to" in said
+    assert "refused ruleset main (Upgrade to GitHub Pro" in said
+    assert "refused environment production, approved by ada (Fail to" in said
     assert "environments/production" in github.things
     before = len([call for call in github.writes() if call[0] == "POST"])
     assert setup()[1].splitlines()[-1] == "no change"
@@ -277,7 +277,7 @@ def test_variables_come_from_the_settings(setup: Setup, github: FakeGitHub, proj
     setup()
     assert github.things["actions/variables/REGION"]["value"] == "north"
     path.write_text(json.dumps(content | {"variables": {"REGION": "south"}}))
-    assert setup()[1].startswith("done   variable REGION\n")
+    assert setup()[1].startswith("done    variable REGION\n")
     assert github.things["actions/variables/REGION"]["value"] == "south"
 
 

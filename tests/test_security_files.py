@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from baked import BakedProject
-from conftest import Bake
+from conftest import Bake, _bake
 
 GUARDED = ["/gates.yaml", "/ml-canvas.yaml", "/schema.yaml", "/tests/model/", "/ops/"]
 GUARDED += ["/dvc.yaml", "/Makefile", "/.dvc/config", "/requirements/", "/.github/"]
@@ -60,12 +60,20 @@ def test_main_takes_only_what_passed(example: BakedProject) -> None:
     assert {rule["type"] for rule in records["rules"]} == {"deletion", "non_fast_forward"}
 
 
-@pytest.fixture
-def hooked(bake: Bake) -> BakedProject:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A repository whose hooks are those of the environment that runs these tests."""
-    project = bake()
+    project = _bake(tmp_path_factory.mktemp("hooked"))
     (project.path / ".venv").symlink_to(Path(sys.executable).parents[1])
     return project
+
+
+@pytest.fixture
+def hooked(shared: BakedProject) -> BakedProject:
+    """The same, as generated."""
+    shared.git("reset", "--quiet", "--hard")
+    shared.git("clean", "--quiet", "-ffdx", "--exclude=/.venv")
+    return shared
 
 
 def commit(project: BakedProject, hook: str, name: str, text: str) -> tuple[bool, str]:

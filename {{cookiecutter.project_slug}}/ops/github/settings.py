@@ -27,6 +27,7 @@ class Run:
     exists: bool = True
     public: bool = False
     changes: int = 0
+    refused: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
 
     def read(self, path: str) -> tuple[int, Any]:
@@ -36,7 +37,7 @@ class Run:
     def done(self, what: str) -> None:
         """Say what was changed, or would be."""
         self.changes += 1
-        sys.stdout.write(f"{'would' if self.dry else 'done':<6} {what}\n")
+        sys.stdout.write(f"{'would' if self.dry else 'done':<7} {what}\n")
         sys.stdout.flush()
 
     def write(self, what: str, method: str, path: str, body: Any = None) -> bool:
@@ -44,7 +45,7 @@ class Run:
         if not self.dry:
             status, content = call(method, path, body)
             if status >= 300:
-                self.todo.append(f"{what}: GitHub refuses: {reason(content) or status}")
+                self.refused.append(f"{what} ({reason(content) or status})")
                 return False
         self.done(what)
         return True

@@ -40,7 +40,8 @@ def main() -> int:
         owners(run)
     except Stop as stop:
         stop_with(stop, "github")
-    lines = [f"{'to do':<6} {line}\n" for line in dict.fromkeys(run.todo)]
+    lines = [f"{'refused':<7} {line}\n" for line in run.refused]
+    lines += [f"{'to do':<7} {line}\n" for line in run.todo]
     total = f"{run.changes} changes{' to make' if run.dry else ''}" if run.changes else "no change"
     sys.stdout.write("".join([*lines, f"{total}\n"]))
     return GOOD
@@ -65,7 +66,7 @@ def repository(run: Run, asked: str | None, private: bool | None) -> tuple[str, 
         what = f"repository {name}, {'public' if private is False else 'private'}"
         body = {"name": short, "private": private is not False}
         if not run.write(what, "POST", "user/repos" if mine else f"orgs/{owner}/repos", body):
-            raise Stop(f"{run.todo.pop()}: choose another with REPOSITORY=OWNER/NAME")
+            raise Stop(f"GitHub refuses {run.refused.pop()}: give REPOSITORY=OWNER/NAME")
         run.exists, run.public = not run.dry, private is False
         return name, not linked
     if status != 200 or not found.get("permissions", {}).get("admin"):
