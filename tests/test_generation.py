@@ -56,8 +56,11 @@ EVERYWHERE = [
     "ops/git.py",
     "ops/github/__init__.py",
     "ops/github/api.py",
+    "ops/github/comment.py",
     "ops/github/settings.py",
     "ops/github/setup.py",
+    ".github/workflows/ci.yml",
+    ".github/workflows/report.yml",
     "ops/model_tests.py",
     "ops/personal.py",
     "ops/report/__init__.py",
@@ -71,6 +74,7 @@ EVERYWHERE = [
     "ops/run_checks.py",
     "ops/schema_init.py",
     "ops/source.py",
+    "ops/storage.py",
     "ops/checks/__init__.py",
     "ops/checks/__main__.py",
     "ops/checks/deep.py",
@@ -95,6 +99,7 @@ EVERYWHERE = [
     "src/PACKAGE/baseline.py",
     "src/PACKAGE/evaluate.py",
     "src/PACKAGE/explain.py",
+    "src/PACKAGE/golden.py",
     "src/PACKAGE/features.py",
     "src/PACKAGE/ingest.py",
     "src/PACKAGE/metrics.py",
@@ -180,7 +185,8 @@ def test_nothing_of_the_template_is_left(example: BakedProject) -> None:
         if name.endswith(".j2"):  # templates of the cards, for the project itself to render
             continue
         text = example.read(name)
-        assert not re.search(r"\{\{|\{%", text), name
+        # A workflow has expressions of its own, with a dollar sign in front.
+        assert not re.search(r"(?<!\$)\{\{|\{%", text), name
         assert "cookiecutter" not in text.lower(), name
 
 

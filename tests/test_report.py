@@ -129,6 +129,39 @@ def row(text: str, start: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("judged", "title", "reasons"),
+    [
+        ({}, "❌ Thresholds loosened: {} (and 1 more)", 2),
+        ({"reasons": ["too low"]}, "❌ Thresholds loosened: {} (and 2 more)", 3),
+        ({"closed": ["rows: 3 rows"]}, "❌ Thresholds loosened: {} (and 2 more)", 3),
+        ({"model_digest": "sha256:other"}, "⚠️ Stale: the model in", 3),
+    ],
+)
+def test_loosened_thresholds_are_the_reason_in_ci_and_a_note_on_a_laptop(
+    make: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: dict[str, Any],
+    title: str,
+    reasons: int,
+) -> None:
+    from ops.gates import thresholds
+
+    told = ["model.rules: skill min 0.5 is now -9", "trusted_types: builtins.eval is new"]
+    monkeypatch.setattr(thresholds, "loosened", lambda: told)
+    monkeypatch.setenv("BASE_REF", "origin/main")
+    text, page = make(**judged)
+    said = "gates.yaml is looser than origin/main's, whose thresholds judge: "
+    assert text.startswith("## " + title.format(said + told[0]))
+    assert section(text, "Reasons").count("\n- ") == reasons
+    assert all(f"- {said}{one}".replace("_", "\\_") in text for one in told)
+    assert all(said + one in page for one in told)
+    monkeypatch.setenv("BASE_REF", "")
+    text, _ = make(reasons=["too low"])
+    assert text.startswith("## ❌ Not blessed: too low <!--")
+    assert "whose thresholds judge in CI: " + told[0] in section(text, "Not run, and why")
+
+
+@pytest.mark.parametrize(
     ("judged", "first"),
     [
         ({}, "## ✅ Blessed: 1 of 1 rules hold on 1,200 test rows"),
@@ -278,15 +311,6 @@ def test_what_the_model_looks_at(make: Make) -> None:
 def test_service_figures(make: Make) -> None:
     line = "Model 1.5 MB; one row in 12 ms (95th percentile); 9,000 rows a second."
     assert line in section(make()[0], "Service")
-
-
-def test_thresholds_that_differ_from_the_base_are_noted(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ops.gates import thresholds
-
-    monkeypatch.setattr(thresholds, "differs", lambda: True)
-    assert "gates.yaml differs from" in section(make()[0], "Not run, and why")
 
 
 def test_rules_written_before_there_were_champions(make: Make) -> None:

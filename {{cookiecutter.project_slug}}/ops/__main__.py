@@ -17,7 +17,8 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("data", help="fetch the source, and refuse another than the one recorded")
-    verbs.add_parser("thresholds", help="put the gates.yaml of the base branch in place (CI)")
+    verbs.add_parser("push", help="push data, run cache and the branch that is checked out")
+    verbs.add_parser("thresholds", help="where gates.yaml is looser than BASE_REF's, take that one")
     doctor = verbs.add_parser("doctor", help="what is lacking here, with the command that mends it")
     doctor.add_argument("--json", action="store_true", help="print the list as JSON")
     explain = verbs.add_parser("explain", help="one prediction, step by step")
@@ -55,6 +56,10 @@ def run(options: argparse.Namespace) -> int:
             from .source import fetch_source
 
             return fetch_source()
+        case "push":
+            from .storage import push
+
+            return push()
         case "thresholds":
             from .gates.thresholds import restore
 

@@ -3,7 +3,6 @@
 ``lacking`` stops the pipeline, its gates or the next person who clones; ``advice`` can wait.
 """
 
-import configparser
 import json
 import re
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import canvas
+from . import canvas, storage
 from .console import CLOSED, GOOD, Stop, paint, read_json, read_section, read_yaml
 from .gates.rules import is_number, read_rules, value_text
 from .git import git
@@ -177,7 +176,7 @@ def repository() -> Lines:
         yield Line(f"{name} is not committed", "advice", f"git add {name} && git commit")
     if not git("remote"):
         yield Line("git has no remote", "advice", "git remote add origin URL && git push -u origin")
-    elif remote := _dvc_remote():
+    elif remote := storage.config().get("core", "remote", fallback=None):
         yield Line(f"DVC pushes to its remote {remote}", "ok")
     else:
         fix = "dvc remote add --default storage URL && dvc push"
@@ -195,15 +194,6 @@ def guards() -> Lines:
         yield Line("commits are looked at before they are made", "ok")
     else:
         yield Line("nothing looks for secrets before a commit", "advice", "make hooks")
-
-
-def _dvc_remote() -> str | None:
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
-        raise Stop(".dvc/config cannot be read: `git checkout .dvc/config`") from None
-    return config.get("core", "remote", fallback=None)
 
 
 def _changed(path: Path) -> float:

@@ -2,16 +2,36 @@
 
 import os
 import subprocess
+from typing import Any
+
+DEPTH = 50  # commits in which the champion is looked for
+
+
+def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A git command with these environment variables; its messages are in English."""
+    # Whatever bytes a commit holds, they are no traceback.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
+    how["env"] = os.environ | {"LC_ALL": "C"} | variables
+    return subprocess.run(["git", *words], capture_output=True, check=False, **how)
 
 
 def git(*words: str) -> str | None:
     """Standard output of a git command; None where it fails."""
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    done = run(*words)
     return done.stdout if done.returncode == 0 else None
 
 
 def base_ref() -> str:
-    """The branch that a change is held against: BASE_REF, else the main branch; "" without one."""
+    """The branch that a change is held against: BASE_REF, else the main branch; "" without one.
+
+    A shallow clone of a change, as CI has it, lacks that branch: then it is fetched.
+    """
+    if said := os.environ.get("BASE_REF"):
+        branch = said.removeprefix("origin/")
+        if branch != said and git("rev-parse", "--verify", "--quiet", said) is None:
+            there = f"+refs/heads/{branch}:refs/remotes/{said}"
+            git("fetch", "--quiet", "--no-tags", f"--depth={DEPTH}", "origin", there)
+        return said
     usual = ("origin/HEAD", "origin/main", "main", "HEAD")
     known = (ref for ref in usual if git("rev-parse", "--verify", "--quiet", ref))
-    return os.environ.get("BASE_REF") or next(known, "")
+    return next(known, "")

@@ -4,103 +4,97 @@ DVC trusts what it finds in its cache or downloads: a changed byte would be trai
 cache holds of this commit is held against its digests before anything is made from it.
 """
 
-import configparser
+import contextlib
 import hashlib
 import json
-import logging
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from . import storage
 from .console import GOOD, INFRASTRUCTURE, Stop, read_section, say
 
 FETCH = Path("data/fetch.py")
-TRIES = 3
 
 
 def fetch_source() -> int:
-    """Put the source in its place if it is not there; a source that is there is yours."""
+    """Put the source in its place if it is not there; a source that is there is yours.
+
+    What the pipeline made of this commit comes into the cache with it, so that nobody makes it
+    again: ``dvc repro`` finds it there.
+    """
     said = read_section(Path("params.yaml"), "ingest").get("source")
     if not isinstance(said, str):
         raise Stop("params.yaml names no ingest.source: say where the table lies")
     source, cache = Path(said), _cache()
-    recorded = _outs(Path(f"{said}.dvc")) | _outs(Path("dvc.lock"))
+    made, recorded = _outs(Path("dvc.lock")), _outs(Path(f"{said}.dvc"))
+    recorded |= made
+    lacking = not source.exists() and not FETCH.exists()
+    if lacking or not all(_object(cache, md5).exists() for md5 in made.values()):
+        try:
+            storage.refresh("data")
+            if made:
+                storage.patiently("data", _fetch_made)
+        except Stop as stop:
+            if lacking or stop.code != INFRASTRUCTURE:
+                raise
+            say(f"data: {stop}; what is not here is made again")
     for path, md5 in recorded.items():
         for file, digest in _files(cache, Path(path), md5):
             _refuse_damaged(cache, file, digest)
     if source.exists():
         return GOOD
-    if FETCH.exists():
+    md5 = recorded.get(said, "")
+    if FETCH.exists() and not (md5 and _object(cache, md5).exists()):
         return subprocess.run([sys.executable, str(FETCH)], check=False).returncode
-    if str(source) not in recorded:
+    if not md5:
         raise Stop(f"{said} is neither here nor in a DVC remote: put the file in its place")
-    md5 = recorded[str(source)]
-    _refuse_damaged(_pull(str(source), md5), source, md5)
+    pulled = storage.patiently("data", lambda: _pull(said, md5))
+    _refuse_damaged(pulled, source, md5)
     return GOOD
 
 
+def _fetch_made() -> None:
+    """What is in no remote is no error: it is made again."""
+    from dvc.config import NoRemoteError
+
+    what = "what the pipeline made could not be fetched"
+    with storage.dvc_repository(what) as repo, contextlib.suppress(NoRemoteError):
+        repo.fetch(run_cache=True)
+
+
 def _pull(said: str, md5: str) -> Path:
-    """By DVC, in this process: its progress stays visible and its errors have names.
-
-    Returns the cache that it went through.
-    """
-    from dvc.config import ConfigError, NoRemoteError
+    """Pull the source and return the cache that it went through."""
+    from dvc.config import NoRemoteError
     from dvc.exceptions import CheckoutError
-    from dvc.repo import Repo
 
-    for name in ("dvc", "dvc_data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    pause = float(os.environ.get("RETRY_SECONDS", "1"))
-    failed = 0
-    while True:
+    with storage.dvc_repository(f"{said} could not be fetched") as repo:
         try:
-            with Repo() as repo:
-                try:
-                    repo.pull(targets=[f"{said}.dvc"])
-                    return Path(repo.cache.local.path)
-                except CheckoutError:
-                    # Over http, a server that does not answer looks like a file that is not there.
-                    store = repo.cloud.get_remote_odb()
-                    store.fs.info(store.oid_to_path(md5))
-                    raise
+            try:
+                repo.pull(targets=[f"{said}.dvc"])
+            except CheckoutError:
+                # Over http, a server that does not answer looks like a file that is not there.
+                store = repo.cloud.get_remote_odb()
+                store.fs.info(store.oid_to_path(md5))
+                raise
         except NoRemoteError:
             raise Stop(
                 f"{said} is not here and no DVC remote is set: put the file in its place, or name "
                 "the remote with `dvc remote add --default`"
             ) from None
-        except (ConfigError, ImportError) as error:
-            raise Stop(
-                f"{_said(error)}: correct the DVC remote in .dvc/config, or add what it needs to "
-                "requirements/train.in"
-            ) from None
-        except Exception as error:  # each kind of remote has errors of its own
+        except FileNotFoundError as error:
             cause = error.__cause__ or error
-            absent = isinstance(cause, FileNotFoundError) or getattr(cause, "status", 0) == 404
-            if isinstance(error, FileNotFoundError) and absent:
-                raise Stop(
-                    f"{said} is in no cache or remote, data not pushed: run `dvc push` where "
-                    f"{said}.dvc was committed"
-                ) from None
-            reason = f"{said} could not be fetched ({_said(cause)})"
-            failed += 1
-            if failed == TRIES:
-                raise Stop(
-                    f"{reason}, {TRIES} tries failed: see that the DVC remote can be reached",
-                    INFRASTRUCTURE,
-                ) from None
-            say(f"data: {reason}, trying again in {pause:g} s")
-        time.sleep(pause)
-        pause *= 3
-
-
-def _said(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
+                raise
+            raise Stop(
+                f"{said} is in no cache or remote, data not pushed: run `dvc push` (`make push`) "
+                f"where {said}.dvc was committed"
+            ) from None
+        return Path(repo.cache.local.path)
 
 
 def _refuse_damaged(cache: Path, file: Path, md5: str) -> None:
@@ -136,9 +130,8 @@ def _object(cache: Path, md5: str) -> Path:
 
 
 def _cache() -> Path:
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([".dvc/config", ".dvc/config.local"])
-    return Path(".dvc") / config.get("cache", "dir", fallback="cache") / "files" / "md5"
+    folder = storage.config().get("cache", "dir", fallback="cache")
+    return Path(".dvc") / folder / "files" / "md5"
 
 
 def _outs(path: Path) -> dict[str, str]:

@@ -1,45 +1,141 @@
 """``gates.yaml`` itself: a change must not choose the thresholds that judge it.
 
-Where CI names the base branch in BASE_REF, that branch's file judges: verb ``thresholds`` puts it
-in place before the pipeline runs, and the verdict is closed under any other.
+Where CI names the base branch in BASE_REF, every threshold that the change loosens closes the
+verdict, and verb ``thresholds`` puts that branch's file in place before the pipeline runs. What
+cannot be ordered, from an unknown key to a file that is no YAML, is a loosening.
 """
 
 import json
 import os
 import re
+import reprlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from ..console import GOOD, INFRASTRUCTURE, Stop, say, write_text
 from ..git import base_ref, git
+from .rules import Rule, is_number, read_rules
 
 GATES = Path("gates.yaml")
+HIGHER = ("min", "gain", "rows_min", "share", "rare_below")  # is stricter
+LOWER = ("max", "margin", "gap", "max_loss", "timeout_minutes", "size_mb", "latency_ms")
+FEWER = ("may_skip", "accept", "trusted_types", "bootstrap")
+WIDTH = 200
 
 
 def restore() -> int:
-    """Verb ``thresholds``: write the base branch's ``gates.yaml`` into the work tree."""
+    """Verb ``thresholds``: the base branch's ``gates.yaml`` into the work tree, if it is needed."""
     if not os.environ.get("BASE_REF"):
         raise Stop("BASE_REF names no branch: set it, for instance BASE_REF=origin/main")
-    if differs():
-        write_text(GATES, _of(base_ref()) or "")
-        say(f"thresholds: {GATES} is now that of {base_ref()}; the one of this change waits for it")
+    base, found = base_ref(), loosened()
+    for sentence in found:
+        say(f"thresholds: looser than {base}: {sentence}")
+    if found:
+        write_text(GATES, _of(base) or "")
+        say(f"thresholds: {GATES} is now that of {base}, which judges; the gate stays closed")
     else:
-        say(f"thresholds: {GATES} is that of {base_ref()}")
+        say(f"thresholds: {GATES} is no looser than that of {base}, and judges")
     return GOOD
 
 
-def differs() -> bool:
-    """Whether ``gates.yaml`` is another than on the base branch; False where that has none."""
-    base = base_ref()
-    there = _of(base) if base else None
+def loosened() -> list[str]:
+    """What this change, committed or not, loosens; nothing where the base branch has no file."""
+    there = _of(base) if (base := base_ref()) else None
     if there is None:
-        return False
-    return not GATES.exists() or GATES.read_text(encoding="utf-8") != there
+        return []
+    found = looser(there, git("show", f"HEAD:./{GATES}") or "")
+    try:
+        found += looser(there, GATES.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        found.append("it is not there")
+    # Somebody else's words reach a terminal and a log.
+    plain = ("".join(c if c.isprintable() else "?" for c in said) for said in found)
+    return list(dict.fromkeys(said[:WIDTH] for said in plain))
+
+
+def looser(old: str, new: str) -> list[str]:
+    """A sentence for each threshold that is not as strict in the text ``new`` as in ``old``."""
+    if old == new:
+        return []
+    try:
+        return list(_sections("", yaml.load(old, _Once), yaml.load(new, _Once)))
+    except Exception:  # YAML can be made to raise anything, and nothing may pass by that
+        return ["it cannot be compared: one of the two is empty, no YAML, or has a key twice"]
+
+
+class _Once(yaml.SafeLoader):
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        if any(key in keys[:k] for k, key in enumerate(keys)):
+            raise yaml.YAMLError("a key twice")  # readers differ in which of the two they take
+        return super().construct_mapping(node, deep)
+
+
+def _sections(path: str, old: dict[Any, Any], new: dict[Any, Any]) -> Iterator[str]:
+    for key in old | new:
+        was, now, at = old.get(key), new.get(key), f"{path}.{key}".lstrip(".")
+        if at == "model.rules":
+            yield from _rules(
+                *(read_rules(m.get("rules"), m.get("rows_min", 0)) for m in (old, new))
+            )
+        elif key in FEWER:
+            known = [*(was if isinstance(was, list) else [was]), None, False]
+            asked = now if isinstance(now, list) else [now]
+            yield from (f"{at}: {_said(one)} is new" for one in asked if one not in known)
+        elif isinstance(was, dict) and isinstance(now, dict):
+            yield from _sections(at, was, now)
+        elif was is None and now is not None and path.endswith("_checks.checks"):
+            continue  # a check more
+        elif not _as_strict(key, was, now):
+            change = "is gone" if now is None else f"{_said(was)} is now {_said(now)}"
+            yield f"{path}: {key} {'is new' if was is None else change}".lstrip(": ")
+
+
+def _as_strict(key: str, was: Any, now: Any) -> bool:
+    if is_number(was) and is_number(now) and was != now:
+        return key in (HIGHER if now > was else LOWER)
+    return bool(was == now) or (key, was, now) == ("severity", "warn", "fail")
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else reprlib.repr(value)
+
+
+def _rules(old: list[Rule], new: list[Rule]) -> Iterator[str]:
+    for was in old:
+        values = set(was.values or ())
+        same = [
+            now
+            for now in new
+            if (now.metric, now.column, now.against) == (was.metric, was.column, was.against)
+            and (now.values == was.values or (values and values <= set(now.values or ())))
+        ]
+        best = min((_weaker(was, now) for now in same), key=len, default=["is gone"])
+        where = f" on {was.column}" if was.column else ""
+        where += f" = {', '.join(was.values)}" if was.values else ""
+        yield from (f"model.rules: {was.metric}{where} {said}" for said in best)
+
+
+def _weaker(was: Rule, now: Rule) -> list[str]:
+    """What ``now`` asks less; a rule with a fault never passes."""
+    if now.fault or was.fault:
+        return [] if now.fault else ["could never pass and now can"]
+    sides = [(side, bound, now.bounds.get(side)) for side, bound in was.bounds.items()]
+    found = [side for side in sides if not _as_strict(*side)]
+    # Of "each value of the column" those below rows_min are left out: more is not stricter there.
+    listed = was.column is None or was.values
+    if now.rows_min != was.rows_min and not (listed and now.rows_min > was.rows_min):
+        found.append(("rows_min", was.rows_min, now.rows_min))
+    return [f"{side} {a:g} is {'gone' if b is None else f'now {b:g}'}" for side, a, b in found]
 
 
 def _of(base: str) -> str | None:
     if git("rev-parse", "--verify", "--quiet", base + "^{commit}") is None:
         raise Stop(f"git knows no {base}: run `git fetch origin`", INFRASTRUCTURE)
-    return git("show", f"{base}:{GATES}")
+    return git("show", f"{base}:./{GATES}")
 
 
 def bootstrap(reason: str) -> int:

@@ -1,1 +1,1 @@
-"""GitHub, through ``gh``; standard library only, so that a runner's own Python will do."""
+"""What speaks to GitHub: Python's standard library and `gh`, so that no environment is needed."""

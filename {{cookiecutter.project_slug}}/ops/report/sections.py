@@ -7,7 +7,7 @@ from typing import Any
 from ..champion import ORIGIN
 from ..console import read_json, read_yaml
 from ..findings import Finding
-from ..gates import blessing, data, verdict
+from ..gates import blessing, data
 from ..gates.metric_table import METRICS
 from ..gates.rules import is_number
 from ..git import git
@@ -27,9 +27,9 @@ Facts = dict[str, Any]
 Blocks = list[str | Chart]
 
 
-def report() -> tuple[str, list[Section]]:
-    """The verdict in one line, and the sections. Raises ``Stop`` when nothing was judged."""
-    facts = verdict.collect() | {"metrics": {"test": {}}}
+def report(found: Facts) -> tuple[str, list[Section]]:
+    """The verdict in one line, and the sections, of what ``verdict.collect`` found."""
+    facts = found | {"metrics": {"test": {}}}
     facts["checks"] = {"data": read_json(data.CHECKS)}
     judged = facts["blessing"] or {}
     entries = list(facts["data_gate"]["findings"])
@@ -62,7 +62,8 @@ def report() -> tuple[str, list[Section]]:
 
 
 def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
-    reasons, known = facts["reasons"], len(judged.get("reasons", []))
+    reasons, loosened = facts["reasons"], len(facts["loosened"])
+    known = loosened + len(judged.get("reasons", []))
     if facts["open"]:
         count, rows = len(facts["rules"]), number(judged.get("rows"))
         if not count or not all(rule["passed"] is True for rule in facts["rules"]):
@@ -71,6 +72,8 @@ def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
     head = "❌ Not blessed" if judged else "❌ Data gate closed"
     if judged and len(reasons) > known:  # what the verdict adds is that the blessing is an old one
         head, reasons = "⚠️ Stale", reasons[known:] + reasons[:known]
+    elif loosened:
+        head = "❌ Thresholds loosened"
     lines = [show(r.removeprefix("data gate: "), TEXT) for r in reasons] or [
         "no reason was recorded"
     ]

@@ -1,0 +1,42 @@
+"""Golden requests: a few test rows and what the model says of them, to hold a service against."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from . import model as store
+from .split import TEST
+from .stage import whole_file
+
+GOLDEN = Path("predictions/golden.json")
+ROWS = 20
+
+
+def write_golden(model: store.Model) -> None:
+    """Write rows as a client sends them, and answers as the service must give them."""
+    batch = next(pq.ParquetFile(TEST).iter_batches(ROWS, columns=list(model.columns)))
+    raw = model.predict(batch.to_pandas())
+    rows = [{name: _plain(value) for name, value in row.items()} for row in batch.to_pylist()]
+    if model.task == "regression":
+        answers: list[dict[str, Any]] = [{"prediction": float(value)} for value in raw]
+    else:
+        labels = [store.label_text(label) for label in model.classes]
+        answers = [
+            {
+                "prediction": model.classes[int(row.argmax())],
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+            }
+            for row in raw
+        ]
+    golden = {"model_digest": store.digest(), "rows": rows, "answers": answers}
+    with whole_file(GOLDEN) as draft:
+        draft.write_text(json.dumps(golden, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else value
