@@ -127,6 +127,26 @@ def test_a_second_run_changes_nothing_and_says_so(setup: Setup, github: FakeGitH
     assert len(github.writes()) == before > 10
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_data_go_first_and_may_fail(setup: Setup, project: Path, code: int) -> None:
+    python = project / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    # In place of ``python -m ops push``: what it was told, and whether main was there already.
+    said = f"git ls-remote {hub(project)} > seen; echo $@ $GIT_TERMINAL_PROMPT > words"
+    python.write_text(f"#!/bin/sh\n{said}\nexit {code}\n", encoding="utf-8")
+    python.chmod(0o755)
+    ended, words = setup()
+    assert ended == 0
+    assert (project / "words").read_text() == "-m ops push 0\n"
+    assert (project / "seen").read_text() == ""
+    assert git("-C", str(hub(project)), "rev-parse", "main") == git("rev-parse", "main")
+    assert ("done    the data are pushed" in words) is (code == 0)
+    assert ("for the reason above: `make push`" in words) is (code != 0)
+    (project / "words").unlink()
+    setup()
+    assert not (project / "words").exists(), "main is protected by now"
+
+
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_dry_run_only_reads(
     setup: Setup, github: FakeGitHub, project: Path, exists: bool
