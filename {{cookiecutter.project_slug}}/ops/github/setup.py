@@ -99,7 +99,7 @@ def push(run: Run, name: str, new: bool) -> None:
     if theirs:
         return
     python = Path(".venv/bin/python")
-    command = [python, "-m", "ops", "push"]
+    command = [str(python), "-m", "ops", "push"]
     if not python.exists():
         run.todo.append("CI has no data to work on: `make setup push`")
     elif run.dry or subprocess.run(command, env=environment(), check=False).returncode == 0:
