@@ -66,6 +66,21 @@ def pull_request(hub: FakeGitHub, number: int, action: str = "synchronize") -> E
     )
 
 
+def merge_group(hub: FakeGitHub, number: int) -> Event:
+    """The merge queue tries a pull request on top of its base."""
+    pull = hub.pulls[number]
+    base, head = pull["base"], hub.commit(f"refs/pull/{number}/merge")
+    branch = f"gh-readonly-queue/{base['ref']}/pr-{number}-{base['sha']}"
+    hub.git("update-ref", f"refs/heads/{branch}", head)
+    group = {
+        "head_sha": head,
+        "head_ref": f"refs/heads/{branch}",
+        "base_sha": base["sha"],
+        "base_ref": f"refs/heads/{base['ref']}",
+    }
+    return _event(hub, "merge_group", branch, action="checks_requested", merge_group=group)
+
+
 def schedule(hub: FakeGitHub, cron: str = "17 4 * * 1") -> Event:
     return _event(hub, "schedule", schedule=cron)
 

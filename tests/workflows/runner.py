@@ -57,26 +57,24 @@ def run(
     payload = place / "event.json"
     payload.write_text(json.dumps(event.payload), encoding="utf-8")
     given = {"GITHUB_TOKEN": token} | dict(secrets or {} if event.trusted else {})
+    about = {
+        "GITHUB_REF": event.ref,
+        "GITHUB_SHA": event.sha,
+        "GITHUB_RUN_ID": str(number),
+        "GITHUB_RUN_NUMBER": str(number - 100),
+        "GITHUB_RUN_ATTEMPT": "1",
+    }
     command = [
         *(str(TOOLS / "act"), event.name, "--workflows", str(path), "--json"),
-        *(word for label in RUNNERS for word in ("-P", f"{label}=-self-hosted")),
         *("--eventpath", str(payload), "--actor", event.actor, "--no-cache-server"),
         *("--defaultbranch", hub.default_branch, "--no-skip-checkout"),
         *("--action-cache-path", str(place / "runner")),
-        *(
-            word
-            for kind in ("env", "secret", "var", "input")
-            for word in (f"--{kind}-file", os.devnull)
-        ),
-        *(word for name, value in given.items() for word in ("--secret", f"{name}={value}")),
-        *(word for pair in (variables or {}).items() for word in ("--var", "=".join(pair))),
-        *(
-            word
-            for pair in stand_ins(work, path)
-            for word in ("--local-repository", "=".join(pair))
-        ),
-        *(("--env", f"GITHUB_RUN_ID={number}", "--env", f"GITHUB_RUN_NUMBER={number - 100}")),
-        *(("--env", "GITHUB_RUN_ATTEMPT=1")),
+        *_pairs("--platform", dict.fromkeys(RUNNERS, "-self-hosted")),
+        *_pairs("--secret", given),
+        *_pairs("--var", variables or {}),
+        *_pairs("--env", about),
+        *_pairs("--local-repository", stand_ins(work, path)),
+        *(f"--{kind}-file={os.devnull}" for kind in ("env", "secret", "var", "input")),
         *(("--job", job) if job else ()),
     ]
     before, calls = time.monotonic(), len(hub.calls)
@@ -98,9 +96,14 @@ def run(
     return done
 
 
-def stand_ins(work: Path, workflow: Path) -> list[tuple[str, str]]:
+def _pairs(flag: str, values: Mapping[str, str]) -> list[str]:
+    return [word for pair in values.items() for word in (flag, "=".join(pair))]
+
+
+def stand_ins(work: Path, workflow: Path) -> dict[str, str]:
     """Every remote action the workflow can reach, and the folder that stands in for it."""
-    remote, seen, waiting = {}, set(), [work / workflow]
+    remote: dict[str, str] = {}
+    seen, waiting = set(), [work / workflow]
     while waiting:
         file = waiting.pop()
         seen.add(file)
@@ -116,7 +119,7 @@ def stand_ins(work: Path, workflow: Path) -> list[tuple[str, str]]:
             there = folder.joinpath(*below, "action.yml").is_file() and owner == "actions"
             assert there, f"{file.name} uses {used}, which has no stand-in in {ACTIONS}"
             remote[f"{owner}/{repository}@{ref}"] = str(folder)
-    return sorted(remote.items())
+    return remote
 
 
 def uses(document: Any) -> list[str]:

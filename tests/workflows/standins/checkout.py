@@ -37,7 +37,7 @@ def main() -> None:
     folder = Path(absolute(given["path"] or "."))
     folder.mkdir(parents=True, exist_ok=True)
     commit, local = _target(given["ref"], repository == os.environ["GITHUB_REPOSITORY"])
-    _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "init", "--quiet")
     _git(folder, "remote", "add", "origin", f"https://github.com/{repository}")
     depth = given["fetch-depth"]
     wanted = [f"+{commit}:{local}"] if local else [commit]

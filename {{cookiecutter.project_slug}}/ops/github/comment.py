@@ -27,8 +27,9 @@ ZIPPED, UNPACKED = 100_000, 100_000  # bytes of a stranger's verdict
 SIGNS = {"success": "✅", "failure": "❌", "cancelled": "⚪", "skipped": "⏭️"}
 OWN = (".github/", "ops/", "gates.yaml", "Makefile", "dvc.yaml")  # what judges
 # What a file that is no archive, no JSON or no verdict may raise.
-UNREADABLE = (LookupError, NotImplementedError, RecursionError, TypeError, ValueError)
-UNREADABLE += (AttributeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+UNREADABLE: tuple[type[Exception], ...] = (ArithmeticError, AttributeError, EOFError, LookupError)
+UNREADABLE += (NotImplementedError, OSError, RecursionError, TypeError, ValueError)
+UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 class Refused(Exception):

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from . import model as store
+from .schema import label_text
 from .split import TEST
 from .stage import whole_file
 
@@ -23,7 +24,7 @@ def write_golden(model: store.Model) -> None:
     if model.task == "regression":
         answers: list[dict[str, Any]] = [{"prediction": float(value)} for value in raw]
     else:
-        labels = [store.label_text(label) for label in model.classes]
+        labels = [label_text(label) for label in model.classes]
         answers = [
             {
                 "prediction": model.classes[int(row.argmax())],
