@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 
+PYTHON ?= 3.11
 python := .venv/bin/python
 inner := {{cookiecutter.project_slug}}/requirements
 # The template's own tests need the package's name to be valid Python: linted once generated.
@@ -56,7 +57,7 @@ clean: ## remove what the other targets made
 
 .venv/.ready: requirements/dev.txt | $(find_uv)
 	@echo ".venv: installing $$(grep -c '^[a-zA-Z0-9]' requirements/dev.txt) locked packages"
-	@$(uv) venv --quiet --clear --python 3.11 .venv
+	@$(uv) venv --quiet --clear --python $(PYTHON) .venv
 	@$(uv) pip sync --quiet --python .venv --require-hashes requirements/dev.txt
 	@touch $@
 

@@ -125,6 +125,17 @@ def check_package(name: str) -> None:
         )
 
 
+def check_owner(name: str) -> None:
+    """Refuse an owner that GitHub would not find, and so let everybody pass."""
+    if name and not re.fullmatch(
+        r"@?[A-Za-z0-9][A-Za-z0-9_-]{,38}(/[A-Za-z0-9][\w.-]*)?", name, re.A
+    ):
+        raise AnswerError(
+            f"github_owner {shown(name)} is no GitHub user or team: "
+            "give a name such as octocat, an organisation/team, or leave it empty."
+        )
+
+
 def find_data(answer: str) -> str:
     """Return the absolute path of the data file named by ``answer``.
 
@@ -479,6 +490,7 @@ def main(answers: dict[str, str]) -> None:
     check_texts(answers)
     check_slug(answers["project_slug"], answers["project_name"])
     check_package(answers["package_name"])
+    check_owner(answers["github_owner"])
     if answers["data"] == "example":
         check_roles(answers, EXAMPLE_COLUMNS.split(), "the example")
     else:

@@ -55,6 +55,8 @@ def healthy(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     put("dvc.lock", "{}")
     put(".dvc/config", REMOTE)
     git("init", "-q", "-b", "main")
+    put(".git/hooks/pre-commit", "x")
+    put(".github/CODEOWNERS", "/gates.yaml @x\n")
     git("config", "user.name", "x")
     git("config", "user.email", "x@example.org")
     git("remote", "add", "origin", "../elsewhere.git")
@@ -192,6 +194,12 @@ def test_what_is_lacking_is_one_line_with_its_cure(
         (lambda: edit("schema.yaml", task="binary"), "schema.yaml is not committed", "git add"),
         (lambda: put("dvc.lock", "a: 1"), "dvc.lock is not committed", "git add dvc.lock"),
         (lambda: git("remote", "remove", "origin"), "git has no remote", "git remote add"),
+        (
+            lambda: put(".github/CODEOWNERS", "#/gates.yaml @x"),
+            "names nobody",
+            ".github/CODEOWNERS",
+        ),
+        (lambda: Path(".git/hooks/pre-commit").unlink(), "nothing looks for secrets", "make hooks"),
         (lambda: git("config", "--unset", "user.email"), "git knows no user.email", "git config"),
         (lambda: git("config", "--unset", "user.name"), "git knows no user.name", "git config"),
     ],

@@ -37,6 +37,7 @@ ANSWERS = {
     "target": "late",
     "time_column": "",
     "id_column": "",
+    "github_owner": "",
 }
 
 
@@ -105,6 +106,12 @@ def judge(hook: Any) -> Callable[..., str]:
         ({"description": "a\x85b"}, "U+0085", {"description": "a…b"}),
         ({"description": "a\ud800b"}, "U+D800", {"description": "a😀b"}),
         ({"project_name": "a\tb"}, "U+0009", {"project_name": "a b"}),
+        ({"github_owner": "@"}, "github_owner '@'", {"github_owner": "octocat"}),
+        ({"github_owner": "a b"}, "no GitHub user", {"github_owner": "@a-b"}),
+        ({"github_owner": "acme/"}, "organisation/team", {"github_owner": "acme/ml.team"}),
+        ({"github_owner": "a@x.org"}, "no GitHub user", {"github_owner": "@acme/ml"}),
+        ({"github_owner": "-a"}, "no GitHub user", {"github_owner": "a_b"}),
+        ({"github_owner": "a" * 40}, "no GitHub user", {"github_owner": "a" * 39}),
         ({"data": "a\0b"}, "U+0000", {}),
         ({"data": " "}, "data is empty", {}),
         ({"target": ""}, "target is empty", {"target": "arr_delay"}),

@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 GOOD, CLOSED, BROKEN, INFRASTRUCTURE = 0, 1, 2, 3
 
 
@@ -47,6 +45,8 @@ def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from ``path``, read safely."""
+    import yaml  # late: ops.github runs where the standard library is all there is
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ ENVIRONMENTS = {  # made of these, as the Makefile has it
 }
 SCHEMA, GATES, LOCK = Path("schema.yaml"), Path("gates.yaml"), Path("dvc.lock")
 BEHAVIOUR = Path("tests/model/behaviour.yaml")
+OWNERS = Path(".github/CODEOWNERS")
 COLOURS = {"ok": "green", "advice": "yellow", "lacking": "red"}
 
 
@@ -181,6 +183,19 @@ def repository() -> Lines:
         yield Line("git has a remote and DVC none: nobody else gets the data", "lacking", fix)
 
 
+def guards() -> Lines:
+    """Somebody must agree to changes of the gates, and commits are looked at for secrets."""
+    text = OWNERS.read_text(encoding="utf-8") if OWNERS.exists() else ""
+    if re.search(r"^/?gates\.yaml\s+\S*@", text, re.MULTILINE):
+        yield Line("somebody must agree to changes of the gates", "ok")
+    else:
+        yield Line(f"{OWNERS} names nobody for {GATES}", "advice", f"fill in {OWNERS}")
+    if Path((git("rev-parse", "--git-path", "hooks/pre-commit") or "").strip()).is_file():
+        yield Line("commits are looked at before they are made", "ok")
+    else:
+        yield Line("nothing looks for secrets before a commit", "advice", "make hooks")
+
+
 def _changed(path: Path) -> float:
     return path.stat().st_mtime if path.exists() else 0.0
 
@@ -189,4 +204,15 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-LOOKS = (environments, source, schema, gates, fairness, boxes, behaviour, pipeline, repository)
+LOOKS = (
+    environments,
+    source,
+    schema,
+    gates,
+    fairness,
+    boxes,
+    behaviour,
+    pipeline,
+    repository,
+    guards,
+)
