@@ -75,7 +75,6 @@ def test_there_are_workflows(roots: dict[str, Path]) -> None:
     assert {path.name for path in workflows(roots["defaults"])} >= {"ci.yml", "report.yml"}
 
 
-@pytest.mark.xfail(strict=True, reason="take this mark off once the template has its .github")
 def test_the_template_has_workflows_of_its_own() -> None:
     assert workflows(TEMPLATE)
 
