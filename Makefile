@@ -15,6 +15,10 @@ unexport VIRTUAL_ENV
 uv := $(shell command -v uv || echo .uv/bin/uv)
 find_uv := $(if $(findstring .uv/bin,$(uv)),.uv/bin/uv)
 
+compile = $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
+  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+  --custom-compile-command "make lock"
+
 .PHONY: help demo test test-fast lint format gate-table lock clean
 
 help: ## this list
@@ -44,13 +48,11 @@ gate-table: .venv/.ready ## write docs/gate-table.md from the markers of the tes
 	@$(python) scripts/gate_table.py
 
 lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
-	cd '$(inner)' && for name in serve train checks; do \
-	  $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
-	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	    --custom-compile-command "make lock" --output-file $$name.txt $$name.in; done
-	cd requirements && ../.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
-	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command "make lock" --output-file dev.txt dev.in
+	cd '$(inner)' && for name in serve train checks; do $(compile) --output-file $$name.txt $$name.in; done
+	cd '$(inner)' && for kind in s3 gs azure ssh; do printf -- '-c train.txt\ndvc-%s\n' $$kind > $$kind.in; \
+	  $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) --no-annotate --no-header \
+	    --output-file "{{cookiecutter.__$${kind}_lock}}" $$kind.in; rm $$kind.in; done
+	cd requirements && $(compile) --output-file dev.txt dev.in
 
 clean: ## remove what the other targets made
 	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache

@@ -22,6 +22,12 @@ EXAMPLE_COLUMNS = (
     "carrier flight tailnum origin dest air_time distance hour minute time_hour"
 )
 
+# Where the data may go; nothing in it that the INI file or a shell would read otherwise.
+REMOTE = re.compile(
+    r"(s3|gs|azure)://\w[\w.-]+(/[\w./=+-]*)?|ssh://([\w.-]+@)?\w[\w.-]*(:\d+)?/[\w./=+-]+",
+    re.ASCII,
+)
+
 # Import names a package of the same name would hide. The standard library is asked for its own;
 # the last two lines are modules that only some of the Pythons a project may use still have.
 TAKEN = (
@@ -133,6 +139,27 @@ def check_owner(name: str) -> None:
         raise AnswerError(
             f"github_owner {shown(name)} is no GitHub user or team: "
             "give a name such as octocat, an organisation/team, or leave it empty."
+        )
+
+
+def check_remote(url: str) -> None:
+    """Refuse a place for the data that DVC would not find, or that holds a password."""
+    if url == "branch":
+        return
+    if not re.match(r"(s3|gs|azure|ssh)://", url):
+        raise AnswerError(
+            f"data_remote {shown(url)} is no place for the data: give the word branch, or a URL "
+            "that starts with s3://, gs://, azure:// or ssh://."
+        )
+    if re.search(r"//[^/]*:[^/]*@", url):
+        raise AnswerError(
+            "data_remote holds a password, which would be committed: leave it out, keep it in "
+            "`dvc remote modify --local`."
+        )
+    if not REMOTE.fullmatch(url):
+        raise AnswerError(
+            f"data_remote {shown(url)} cannot be read: write s3://BUCKET/PATH, gs://BUCKET/PATH, "
+            "azure://CONTAINER/PATH or ssh://USER@HOST/PATH of letters, digits and . _ - = +."
         )
 
 
@@ -491,6 +518,7 @@ def main(answers: dict[str, str]) -> None:
     check_slug(answers["project_slug"], answers["project_name"])
     check_package(answers["package_name"])
     check_owner(answers["github_owner"])
+    check_remote(answers["data_remote"])
     if answers["data"] == "example":
         check_roles(answers, EXAMPLE_COLUMNS.split(), "the example")
     else:

@@ -234,6 +234,18 @@ def test_without_git_remote_a_dvc_remote_is_not_asked_for(see: See) -> None:
     assert see("lacking") == []
 
 
+def test_the_branch_as_data_remote_waits_for_its_first_push(see: See) -> None:
+    put(".dvc/config", REMOTE.replace("../storage", "../.dvc-storage"))
+    assert see("advice") == [
+        ("nothing was pushed to the branch dvc-storage", "advice", "make push")
+    ]
+    put("x", "x")
+    git("add", "x")
+    git("commit", "-qm", "x")
+    git("update-ref", "refs/remotes/origin/dvc-storage", "HEAD")
+    assert see("advice") == []
+
+
 def test_a_bootstrap_without_a_champion_is_right(see: See) -> None:
     put("champion/champion.json", '{"found": false}')
     assert see("advice") == []

@@ -61,6 +61,7 @@ EVERYWHERE = [
     "ops/github/setup.py",
     ".github/workflows/ci.yml",
     ".github/workflows/report.yml",
+    "ops/github/oidc.py",
     "ops/model_tests.py",
     "ops/personal.py",
     "ops/report/__init__.py",
@@ -144,6 +145,17 @@ def test_an_own_table_has_exactly_these_files(bake: Bake, tmp_path: Path) -> Non
     project = bake(data=str(table), target="y", project_name="My Model")
     assert project.files() == expected("my_model") | {"data/source.csv"}
     assert project.read("data/source.csv") == OWN_TABLE
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs", "azure", "ssh"])
+def test_another_data_remote_brings_the_lock_of_its_plug_in(bake: Bake, kind: str) -> None:
+    project = bake(data_remote=f"{kind}://place/folder")
+    more = {"requirements/remote.in", "requirements/remote.txt"}
+    assert project.files() == expected("flight_delays") | EXAMPLE_ONLY | more
+    assert f"url = {kind}://place/folder\n" in project.read(".dvc/config")
+    assert project.read("requirements/remote.in").endswith(f"-c train.txt\ndvc-{kind}\n")
+    [plug_in] = re.findall(r"^dvc-\w+", project.read("requirements/remote.txt"), re.MULTILINE)
+    assert plug_in == f"dvc-{kind}"
 
 
 LICENSES = {

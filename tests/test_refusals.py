@@ -38,6 +38,7 @@ ANSWERS = {
     "time_column": "",
     "id_column": "",
     "github_owner": "",
+    "data_remote": "branch",
 }
 
 
@@ -98,6 +99,17 @@ def judge(hook: Any) -> Callable[..., str]:
         ({"package_name": "dvc"}, "hide", {"package_name": "dvcs"}),
         ({"package_name": "ops"}, "hide", {"package_name": "mlops"}),
         ({"package_name": "tests"}, "hide", {"package_name": "tester"}),
+        ({"data_remote": ""}, "give the word branch", {"data_remote": "branch"}),
+        ({"data_remote": "http://a/b"}, "no place", {"data_remote": "s3://bucket/b"}),
+        ({"data_remote": "/mnt/data"}, "no place", {"data_remote": "ssh://mnt/data"}),
+        ({"data_remote": "s3:/a1"}, "starts with s3://", {"data_remote": "s3://a1"}),
+        ({"data_remote": "gs://"}, "cannot be read", {"data_remote": "gs://my-bucket/x/y"}),
+        ({"data_remote": "s3://a b"}, "cannot be read", {"data_remote": "s3://a.b"}),
+        ({"data_remote": "azure://a?x=1"}, "cannot be read", {"data_remote": "azure://box/x=1"}),
+        ({"data_remote": "s3://a/#b"}, "cannot be read", {"data_remote": "s3://bucket/b"}),
+        ({"data_remote": "s3://a/'b"}, "cannot be read", {"data_remote": "s3://bucket/"}),
+        ({"data_remote": "ssh://host"}, "USER@HOST/PATH", {"data_remote": "ssh://jo@host:22/x"}),
+        ({"data_remote": "ssh://jo:pw@host/x"}, "a password", {"data_remote": "ssh://host/x"}),
         ({"project_name": " "}, "project_name is empty", {"project_name": "9"}),
         ({"author_name": ""}, "author_name is empty", {"author_name": "é"}),
         ({"author_name": "A\x1b[31m"}, "U+001B", {"author_name": "A [31m"}),

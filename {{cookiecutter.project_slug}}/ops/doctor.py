@@ -16,7 +16,7 @@ from .gates.rules import is_number, read_rules, value_text
 from .git import git
 
 ENVIRONMENTS = {  # made of these, as the Makefile has it
-    ".venv": ["requirements/train.txt", "pyproject.toml", ".python-version"],
+    ".venv": ["requirements/train.txt", "requirements/remote.txt", "pyproject.toml", ".python-version"],
     ".venv-serve": ["requirements/serve.txt", ".python-version"],
     ".venv-checks": ["requirements/checks.txt"],
 }
@@ -175,11 +175,16 @@ def repository() -> Lines:
         name = line[3:]
         yield Line(f"{name} is not committed", "advice", f"git add {name} && git commit")
     if not git("remote"):
-        yield Line("git has no remote", "advice", "git remote add origin URL && git push -u origin")
+        yield Line("git has no remote", "advice", "git remote add origin URL && make push")
+    elif storage.embedded():
+        if git("rev-parse", "--verify", "--quiet", storage.THERE):
+            yield Line(f"data go to the branch {storage.BRANCH}", "ok")
+        else:
+            yield Line(f"nothing was pushed to the branch {storage.BRANCH}", "advice", "make push")
     elif remote := storage.config().get("core", "remote", fallback=None):
         yield Line(f"DVC pushes to its remote {remote}", "ok")
     else:
-        fix = "dvc remote add --default storage URL && dvc push"
+        fix = "dvc remote add --default storage URL && make push"
         yield Line("git has a remote and DVC none: nobody else gets the data", "lacking", fix)
 
 
