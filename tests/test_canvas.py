@@ -113,6 +113,10 @@ def test_classes_are_compared_as_text(here: Path, written: str, labels: list[str
         ("impact_simulation: {gain: {a: {a: true}}}", "gain.a.a: Input should be a valid number"),
         ("- a", "ml-canvas.yaml is empty or no mapping"),
         ("a: [", "line 1, is not valid YAML: correct it"),
+        ("a: !!bool x", "ml-canvas.yaml is not valid YAML: correct it"),
+        ("a: 2024-13-45", "ml-canvas.yaml is not valid YAML: correct it"),
+        ("a: " + "[" * 3000, "ml-canvas.yaml is not valid YAML: correct it"),
+        ("a: 1\nb: {c: 1, 'c': 2}", "ml-canvas.yaml, line 2, has a key twice: correct it"),
     ],
 )
 def test_a_wrong_canvas_is_refused_in_one_sentence(here: Path, written: str, said: str) -> None:

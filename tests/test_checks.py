@@ -71,11 +71,15 @@ class Desk:
     def run(self, stage: str, *options: str, code: int = 0, runner: Path | None = None) -> str:
         """Run one stage; what it said on stderr. With ``runner`` in a process of its own."""
         if runner:
-            command = [self.server.python, "-m", "ops.checks", stage, *options]
             done = subprocess.run(
-                command, cwd=self.path, env=environment(runner), capture_output=True, text=True
+                [self.server.python, "-m", "ops.checks", stage, *options],
+                cwd=self.path,
+                env=environment(runner),
+                capture_output=True,
+                text=True,
+                check=False,
             )
-            ended, said, told = done.returncode, done.stdout, done.stderr
+            ended, said, told = done.returncode, str(done.stdout), str(done.stderr)
         else:
             ended, said, told = self.server.run(self.path, stage, *options)
         assert ended == code, told

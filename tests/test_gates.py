@@ -248,6 +248,9 @@ SKILL = {"metric": "skill", "min": 0.1}
         closed("rows_min", {"rows_min": 0}, "no model.rows_min"),
         closed("rules without a slip", {"resamples": 5}, "model.resamples in gates.yaml must be"),
         closed("rules without a slip", {"resamples": "many"}, "model.resamples in gates.yaml must be"),
+        closed("rules without a slip", {"resamples": 10**11}, "model.resamples in gates.yaml must be 100 to 100,000"),
+        closed("rules without a slip", {"rules": [{"metric": "skill", "min": -(10**400)}]}, "no finite numbers"),
+        closed("rows_min", {"rows_min": 10**400}, "gates.yaml has no model.rows_min"),
         closed("rules without a slip", {"rules": [{"metric": "skill", "gain": 0, "against": "nobody"}]}, "not 'nobody'"),
         closed("rules without a slip", {"rules": [{"metric": "skill", "gain": 0, "against": ["dummy"]}]}, "must be champion, linear, dummy"),
         closed("rules without a slip", {"rules": [{"metric": "skill", "min": 0, "against": "dummy"}]}, "asks for a margin or gain"),
@@ -545,6 +548,73 @@ def test_predictions_of_other_test_rows_are_refused(bless: Bless) -> None:
 
     with pytest.raises(Stop, match=r"are not those of data/test\.parquet"):
         bless(table={"town": TOWNS[:10]})
+
+
+def as_text(table: dict[str, Any]) -> dict[str, Any]:
+    return table | {"p_0": [str(value) for value in table["p_0"]]}
+
+
+@pytest.mark.parametrize(
+    ("which", "change", "sentence"),
+    [
+        ("candidate", as_text, "are not of schema.yaml's task"),
+        ("candidate", lambda t: t | {"p_1": [[1.0]] * ROWS}, "are not of schema.yaml's task"),
+        ("candidate", lambda t: t | {"truth": [1] * ROWS}, "are not of schema.yaml's task"),
+        ("train", lambda t: t | {"truth": [1] * ROWS}, "are not of schema.yaml's task"),
+        ("train", lambda _: {"truth": pa.array([], pa.string())}, "train.parquet has no rows"),
+    ],
+)
+def test_predictions_of_another_kind_are_refused(
+    bless: Bless, which: str, change: Callable[[Any], Any], sentence: str
+) -> None:
+    from ops.console import Stop
+
+    with pytest.raises(Stop, match=sentence):
+        bless(**{which: change(predictions(1.5))})
+    assert not Path("blessing.json").exists()
+
+
+def test_a_linear_model_of_another_kind_closes_its_rule(bless: Bless) -> None:
+    verdict = bless([SKILL, LINEAR], linear=as_text(predictions(1.5)))
+    [reason] = verdict["reasons"]
+    assert "the linear baseline cannot be compared: predictions/ are not of" in reason
+
+
+BLESSED = {"blessed": True, "reasons": [], "rules": []}
+GATE: dict[str, Any] = {"open": True, "reasons": [], "rows": 9, "findings": []}
+
+
+@pytest.mark.parametrize(
+    ("gate", "blessing"),
+    [
+        ({}, BLESSED),
+        (GATE | {"reasons": None}, BLESSED),
+        ({"open": True, "reasons": []}, BLESSED),
+        (GATE, {}),
+        (GATE, {"blessed": True}),
+        (GATE, BLESSED | {"reasons": "none"}),
+        (GATE, BLESSED | {"rules": [1]}),
+        (GATE, BLESSED | {"rules": 1}),
+    ],
+)
+def test_a_verdict_over_edited_reports_is_none(
+    here: Path, monkeypatch: pytest.MonkeyPatch, gate: Any, blessing: Any
+) -> None:
+    from ops.console import Stop
+    from ops.digests import model_digest
+    from ops.gates import verdict
+
+    monkeypatch.setattr(verdict, "stale_stages", list)
+    for name in ("model.json", "model.skops"):
+        Path("model", name).write_text("x")
+    put("reports/data_gate.json", GATE)
+    put("blessing.json", BLESSED | {"model_digest": model_digest()})
+    assert verdict.show(as_json=False) == 0
+    put("reports/data_gate.json", gate)
+    put("blessing.json", blessing | ({"model_digest": model_digest()} if blessing else {}))
+    with pytest.raises(Stop, match=r"is damaged .*: run `make pipeline`") as stop:
+        verdict.show(as_json=True)
+    assert stop.value.code == 2
 
 
 @pytest.mark.parametrize(("gate", "rows"), [(None, None), ({"rows": 4321}, 4321)])

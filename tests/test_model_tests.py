@@ -138,7 +138,7 @@ def test_tests_that_do_not_end_close_the_gate(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "rules",
-    [{"may_skip": "test_it"}, {"timeout_minutes": 0}, {"timeout_minutes": True}, {"timeout_minutes": "1"}],
+    [{"may_skip": "test_it"}, {"timeout_minutes": 0}, {"timeout_minutes": True}, {"timeout_minutes": "1"}, {"timeout_minutes": 10**400}],
 )  # fmt: skip
 def test_a_wrong_rule_is_refused_and_leaves_no_report(run: Run, rules: Any) -> None:
     from ops.console import Stop

@@ -183,3 +183,20 @@ def test_a_broken_file_gets_one_sentence(
     assert name in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert not re.search(r"\b(ArrowInvalid|Traceback)\b", str(refusal.value))
+
+
+@pytest.mark.parametrize("kind", ["nested", "no text"])
+def test_a_parquet_column_that_no_model_can_use_is_named(
+    read: Read, tmp_path: Path, kind: str
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from flight_delays.stage import InputError
+
+    values = pa.array([[1.0], [2.0]])
+    if kind == "no text":  # bytes that a writer only called text
+        raw = pa.array([b"a", b"\xff"])
+        values = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    pq.write_table(pa.table({"town": values, "late": [0, 1]}), tmp_path / "in.parquet")
+    with pytest.raises(InputError, match=r"column .town. holds (list<|bytes that are no UTF-8)"):
+        read((tmp_path / "in.parquet").read_bytes(), name="t.parquet")

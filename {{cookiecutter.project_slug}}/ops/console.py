@@ -43,20 +43,34 @@ def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]
     return content
 
 
+class Once(yaml.SafeLoader):
+    """YAML in which no key stands twice: readers differ in which of the two they take."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """As ever, or a ConstructorError."""
+        seen = set()
+        for key, _ in node.value:
+            if (said := (key.tag, str(key.value))) in seen:
+                raise yaml.constructor.ConstructorError(None, None, "a key twice", key.start_mark)
+            seen.add(said)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from ``path``, read safely."""
     import yaml  # late: ops.github runs where the standard library is all there is
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Once)
     except FileNotFoundError:
         raise Stop(f"{path} is not there: restore it with `git checkout {path}`") from None
     except UnicodeDecodeError:
         raise Stop(f"{path} is not UTF-8 text: save it as UTF-8") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+    except Exception as error:  # what is wrong with YAML can raise anything
+        mark, twice = getattr(error, "problem_mark", None), "a key twice" in str(error)
         line = f", line {mark.line + 1}," if mark else ""
-        raise Stop(f"{path}{line} is not valid YAML: correct it") from None
+        what = "has a key twice" if twice else "is not valid YAML"
+        raise Stop(f"{path}{line} {what}: correct it") from None
     if not isinstance(content, dict):
         raise Stop(f"{path} is empty or no mapping: restore it with `git checkout {path}`")
     return content

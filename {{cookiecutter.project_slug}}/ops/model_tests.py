@@ -15,7 +15,7 @@ from .findings import Finding, Status, closing
 TESTS = Path("tests/model")
 REPORT = Path("reports/model_tests.json")
 RUN = f"Run `pytest {TESTS}` to see why."
-WIDTH = 200
+WIDTH, MOST = 200, 100_000
 STATUS: dict[str, Status] = {"failure": "fail", "error": "error", "skipped": "skipped"}
 AUTHORS = ("AssertionError", "Failed", "InputError")
 WRONG = {2: "was interrupted", 3: "failed itself", 4: "was called wrongly", 5: "found no test"}
@@ -28,8 +28,8 @@ def test_model() -> int:
     may_skip, minutes = rules.get("may_skip") or [], rules.get("timeout_minutes", 10)
     if not isinstance(may_skip, list):
         raise Stop("gates.yaml: model_tests.may_skip must be a list of test functions: correct it")
-    if type(minutes) not in (int, float) or not 0 < minutes < float("inf"):
-        raise Stop("gates.yaml: model_tests.timeout_minutes must be above 0: correct it")
+    if type(minutes) not in (int, float) or not 0 < minutes <= MOST:
+        raise Stop(f"gates.yaml: model_tests.timeout_minutes must be above 0, up to {MOST:,}")
     with tempfile.TemporaryDirectory() as folder:
         findings = run_pytest(Path(folder) / "junit.xml", may_skip, minutes)
     write_json(REPORT, {"stage": "model_tests", "findings": [f.as_json() for f in findings]})

@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BrokenInput(f"{path} does not exist: restore it from git.") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except Exception as error:  # what is wrong with YAML can raise anything
         raise BrokenInput(f"{path} cannot be read as YAML ({type(error).__name__}).") from None
     if not isinstance(content, dict):
         raise BrokenInput(f"{path} holds no settings: it must be a YAML mapping.")

@@ -1,6 +1,7 @@
 """Which checks run: the sections of `gates.yaml`, held against `checks.yaml`."""
 
 import math
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,7 @@ def _rule(name: str, known: dict[str, Any], entry: Any, where: str) -> Rule:
     if limit:
         value = entry.get(limit)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        if not number or not abs(value) <= sys.float_info.max:
             raise BrokenInput(f"{where}.{limit} must be a number.")
         asked["threshold"] = float(value)
     return Rule(name=name, **(known | asked))

@@ -24,7 +24,7 @@ BLESSING = Path("blessing.json")
 CHAMPION = Path("champion/champion.json")
 CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
 GATES = Path("gates.yaml")
-RESAMPLES, LEAST = 1000, 100
+RESAMPLES, LEAST, MOST = 1000, 100, 100_000
 
 
 def bless() -> int:
@@ -39,8 +39,8 @@ def bless() -> int:
     champion, said, why_not = _champion(gates.get("bootstrap"))
     reasons += [why_not] if why_not else []
     resamples = gates.get("resamples", RESAMPLES)
-    if not isinstance(resamples, int) or resamples < LEAST:
-        reasons.append(f"model.resamples in gates.yaml must be {LEAST} or more")
+    if not isinstance(resamples, int) or not LEAST <= resamples <= MOST:
+        reasons.append(f"model.resamples in gates.yaml must be {LEAST} to {MOST:,}")
         resamples = RESAMPLES
     judged, not_judged, rows = judge(rules, champion, resamples)
     if not judged:

@@ -13,6 +13,7 @@ from .rules import value_text
 from .statistics import Predictions
 
 FOLDER = Path("predictions")
+OTHER_TASK = "predictions/ are not of schema.yaml's task: run `make pipeline`"
 
 
 def read_candidate() -> tuple[str, Predictions, Any, Any]:
@@ -22,12 +23,14 @@ def read_candidate() -> tuple[str, Predictions, Any, Any]:
     labels = _labels()
     candidate = _predictions(_read("test.parquet"), labels)
     train = _read("train.parquet", ["truth"])["truth"]
+    if not len(train):
+        raise Stop(f"{FOLDER / 'train.parquet'} has no rows: run `make pipeline`")
     baseline: Any
     if labels:
         counts = np.bincount(_positions(train, labels), minlength=len(labels)) + 1.0
         baseline = counts / counts.sum()
     else:
-        baseline = float(pc.mean(train).as_py())
+        baseline = float(np.mean(_numbers(train)))
     cost = cost_matrix(labels)
     return (
         read_yaml(Path("schema.yaml"))["task"],
@@ -73,14 +76,22 @@ def _read(name: str, columns: list[str] | None = None) -> pa.Table:
 def _predictions(table: pa.Table, labels: list[str]) -> Predictions:
     try:
         if not labels:
-            return Predictions(table["truth"].to_numpy(), table["prediction"].to_numpy())
-        guess = np.stack([table[f"p_{k}"].to_numpy() for k in range(len(labels))], axis=1)
+            return Predictions(_numbers(table["truth"]), _numbers(table["prediction"]))
+        guess = np.stack([_numbers(table[f"p_{k}"]) for k in range(len(labels))], axis=1)
         return Predictions(_positions(table["truth"], labels), guess)
     except KeyError:
-        raise Stop("predictions/ are not of schema.yaml's task: run `make pipeline`") from None
+        raise Stop(OTHER_TASK) from None
+
+
+def _numbers(values: pa.ChunkedArray) -> Any:
+    if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
+        raise Stop(OTHER_TASK)
+    return values.to_numpy()
 
 
 def _positions(truth: pa.ChunkedArray, labels: list[str]) -> Any:
+    if not pa.types.is_string(truth.type):
+        raise Stop(OTHER_TASK)
     positions = pc.index_in(truth, value_set=pa.array(labels))
     if positions.null_count:
         raise Stop("predictions/ names classes that schema.yaml does not: run `make pipeline`")

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ..console import GOOD, INFRASTRUCTURE, Stop, say, write_text
+from ..console import GOOD, INFRASTRUCTURE, Once, Stop, say, write_text
 from ..git import base_ref, git
 from .rules import Rule, is_number, read_rules
 
@@ -61,17 +61,9 @@ def looser(old: str, new: str) -> list[str]:
     if old == new:
         return []
     try:
-        return list(_sections("", yaml.load(old, _Once), yaml.load(new, _Once)))
+        return list(_sections("", yaml.load(old, Once), yaml.load(new, Once)))
     except Exception:  # YAML can be made to raise anything, and nothing may pass by that
         return ["it cannot be compared: one of the two is empty, no YAML, or has a key twice"]
-
-
-class _Once(yaml.SafeLoader):
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if any(key in keys[:k] for k, key in enumerate(keys)):
-            raise yaml.YAMLError("a key twice")  # readers differ in which of the two they take
-        return super().construct_mapping(node, deep)
 
 
 def _sections(path: str, old: dict[Any, Any], new: dict[Any, Any]) -> Iterator[str]:

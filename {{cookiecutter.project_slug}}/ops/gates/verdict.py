@@ -17,12 +17,16 @@ MOST = 10  # loosenings told one by one
 
 def show(*, as_json: bool) -> int:
     """Print the verdict; exit 1 when a gate is closed or the verdict is not about these files."""
-    verdict = collect()
+    try:
+        verdict = collect()
+        told = lines(verdict)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{blessing.BLESSING} or {data.REPORT} is damaged ({error!r})"
+        raise Stop(f"{what}: run `make pipeline`") from error
     if as_json:
-        print(json.dumps(verdict, indent=2, ensure_ascii=False))
-    else:
-        for line in lines(verdict):
-            print(line)
+        told = [json.dumps(verdict, indent=2, ensure_ascii=False)]
+    for line in told:
+        print(line)
     return GOOD if verdict["open"] else CLOSED
 
 

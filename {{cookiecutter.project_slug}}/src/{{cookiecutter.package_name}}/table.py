@@ -288,9 +288,19 @@ def _normalise(path: Path, table: pa.Table) -> pa.Table:
             target = "string"
         else:
             raise pa.ArrowInvalid(f"column {name!r} holds {kind}; make it a number, text or date")
+        if target == "string" and not _is_utf8(values):
+            raise pa.ArrowInvalid(f"column {name!r} holds bytes that are no UTF-8 text; mend them")
         # Digits beyond microseconds, or beyond what a float holds, are no reason to stop.
         columns[name] = values.cast(ARROW_TYPES[target], safe=target not in ("datetime", "number"))
     return pa.table(columns)
+
+
+def _is_utf8(values: pa.ChunkedArray) -> bool:
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _is_text(kind: pa.DataType) -> bool:
