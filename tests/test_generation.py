@@ -76,6 +76,7 @@ EVERYWHERE = [
     "ops/schema_init.py",
     "ops/source.py",
     "ops/storage.py",
+    "ops/strict_yaml.py",
     "ops/checks/__init__.py",
     "ops/checks/__main__.py",
     "ops/checks/deep.py",

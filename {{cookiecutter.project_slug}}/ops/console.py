@@ -43,25 +43,12 @@ def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]
     return content
 
 
-class Once(yaml.SafeLoader):
-    """YAML in which no key stands twice: readers differ in which of the two they take."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """As ever, or a ConstructorError."""
-        seen = set()
-        for key, _ in node.value:
-            if (said := (key.tag, str(key.value))) in seen:
-                raise yaml.constructor.ConstructorError(None, None, "a key twice", key.start_mark)
-            seen.add(said)
-        return super().construct_mapping(node, deep)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping from ``path``, read safely."""
-    import yaml  # late: ops.github runs where the standard library is all there is
+    from .strict_yaml import load  # late: ops.github has the standard library, and no more
 
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Once)
+        content = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Stop(f"{path} is not there: restore it with `git checkout {path}`") from None
     except UnicodeDecodeError:
