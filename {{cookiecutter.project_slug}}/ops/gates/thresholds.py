@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..console import GOOD, INFRASTRUCTURE, Once, Stop, say, write_text
+from ..console import GOOD, INFRASTRUCTURE, Stop, say, write_text
 from ..git import base_ref, git
+from ..strict_yaml import load
 from .rules import Rule, is_number, read_rules
 
 GATES = Path("gates.yaml")
@@ -61,7 +60,7 @@ def looser(old: str, new: str) -> list[str]:
     if old == new:
         return []
     try:
-        return list(_sections("", yaml.load(old, Once), yaml.load(new, Once)))
+        return list(_sections("", load(old), load(new)))
     except Exception:  # YAML can be made to raise anything, and nothing may pass by that
         return ["it cannot be compared: one of the two is empty, no YAML, or has a key twice"]
 
