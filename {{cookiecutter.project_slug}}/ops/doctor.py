@@ -15,7 +15,12 @@ from .gates.rules import is_number, read_rules, value_text
 from .git import git
 
 ENVIRONMENTS = {  # made of these, as the Makefile has it
-    ".venv": ["requirements/train.txt", "requirements/remote.txt", "pyproject.toml", ".python-version"],
+    ".venv": [
+        "requirements/train.txt",
+        "requirements/remote.txt",
+        "pyproject.toml",
+        ".python-version",
+    ],
     ".venv-serve": ["requirements/serve.txt", ".python-version"],
     ".venv-checks": ["requirements/checks.txt"],
 }

@@ -111,8 +111,17 @@ def dvc_repository(what: str) -> Iterator[Any]:
 
 
 def _push_data() -> None:
+    from .source import keep
+
     with dvc_repository("the data could not be pushed") as repo:
+        keep(repo)
         repo.push(run_cache=True)
+        states = repo.status(cloud=True)
+    if lost := sorted(path for path, state in states.items() if state in ("missing", "new")):
+        raise Stop(
+            f"{', '.join(lost)} cannot be pushed, being neither in the cache nor in the remote as "
+            "recorded: run `make pipeline`, commit, then `make push` again"
+        )
     say("push: data and run cache are in the DVC remote")
 
 

@@ -46,7 +46,9 @@ def main() -> int:
     google = f"https://iam.googleapis.com/{provider}"
     audiences = {"s3": "sts.amazonaws.com", "azure": "api://AzureADTokenExchange", "gs": google}
     if not (token := _token(audiences[kind])):
-        return _end(f"GitHub gave no token, {TRIES} tries failed: run the job again", INFRASTRUCTURE)
+        return _end(
+            f"GitHub gave no token, {TRIES} tries failed: run the job again", INFRASTRUCTURE
+        )
     file = _write("oidc-token", token)
     if kind == "gs":
         account = {
@@ -61,7 +63,9 @@ def main() -> int:
         }
         given = {"GOOGLE_APPLICATION_CREDENTIALS": _write("oidc.json", json.dumps(account))}
     else:
-        given["AWS_WEB_IDENTITY_TOKEN_FILE" if kind == "s3" else "AZURE_FEDERATED_TOKEN_FILE"] = file
+        given["AWS_WEB_IDENTITY_TOKEN_FILE" if kind == "s3" else "AZURE_FEDERATED_TOKEN_FILE"] = (
+            file
+        )
     with Path(os.environ["GITHUB_ENV"]).open("a", encoding="utf-8") as variables:
         variables.writelines(f"{name}={value}\n" for name, value in given.items())
     return _end(f"DVC may use {kind}:// by {', '.join(given)}", GOOD)
