@@ -78,9 +78,12 @@ def run(
         "RETRY_SECONDS": "0",
         "PATH": os.environ["PATH"],
     }
+    cloud = {name: text for name, text in variables.items() if not name.startswith("ACTIONS_")}
+    usual["CLOUD"] = json.dumps(cloud)
+    asking = {name: text for name, text in variables.items() if name not in cloud}
     command = [sys._base_executable, "-S", "-m", "ops.github.oidc"]  # type: ignore[attr-defined]
     done = subprocess.run(
-        command, cwd=folder, env=usual | variables, capture_output=True, text=True, check=False
+        command, cwd=folder, env=usual | asking, capture_output=True, text=True, check=False
     )
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) == 1

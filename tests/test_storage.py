@@ -230,6 +230,28 @@ def test_nobody_has_to_have_a_name(clone: Clone, monkeypatch: pytest.MonkeyPatch
     assert push() == 0
 
 
+def test_a_source_that_no_pipeline_has_seen_is_pushed_as_recorded(
+    clone: Clone, origin: Path
+) -> None:
+    clone("one")
+    shutil.rmtree(".dvc/cache")
+    push()
+    assert stored(origin) == {hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()}
+
+
+@pytest.mark.parametrize("content", [None, b"another table"])
+def test_data_that_are_nowhere_as_recorded_are_not_said_to_be_pushed(
+    clone: Clone, origin: Path, content: bytes | None
+) -> None:
+    clone("one")
+    shutil.rmtree(".dvc/cache")
+    SOURCE.unlink()
+    if content:
+        SOURCE.write_bytes(content)
+    refused(push, 2, f"{SOURCE} cannot be pushed", "run `make pipeline`, commit, then `make push`")
+    assert git("-C", str(origin), "branch") == ""
+
+
 def test_no_commit_yet(clone: Clone) -> None:
     folder = clone("one")
     git("update-ref", "-d", "HEAD")

@@ -111,8 +111,17 @@ def dvc_repository(what: str) -> Iterator[Any]:
 
 
 def _push_data() -> None:
+    from .source import keep
+
     with dvc_repository("the data could not be pushed") as repo:
+        keep(repo)
         repo.push(run_cache=True)
+        states = repo.status(cloud=True)
+    if lost := sorted(path for path, state in states.items() if state in ("missing", "new")):
+        raise Stop(
+            f"{', '.join(lost)} cannot be pushed, being neither in the cache nor in the remote as "
+            "recorded: run `make pipeline`, commit, then `make push` again"
+        )
     say("push: data and run cache are in the DVC remote")
 
 
@@ -191,8 +200,10 @@ def _push_branch() -> None:
     if changed := git("status", "--porcelain", "--", "dvc.lock", "*.dvc"):
         names = ", ".join(line[3:] for line in changed.splitlines())
         say(f"push: {names} not committed: commit and push again, or nobody finds these data")
-    upstream = git("rev-parse", "--abbrev-ref", "@{upstream}")
-    done = run("push", "--quiet", *([] if upstream else ["--set-upstream", "origin", "HEAD"]))
+    upstream = (git("rev-parse", "--abbrev-ref", "@{upstream}") or "").strip()
+    # A branch made of origin/main follows main, and git refuses to push one to the other.
+    own = upstream.endswith(f"/{branch}")
+    done = run("push", "--quiet", *([] if own else ["--set-upstream", "origin", "HEAD"]))
     if "[rejected]" in done.stderr:
         raise Stop(f"{branch} has new commits on origin: `git pull --rebase`, then `make push`")
     if done.returncode:

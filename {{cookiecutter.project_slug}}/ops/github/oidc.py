@@ -32,7 +32,8 @@ def main() -> int:
     kind = config.get(section, "url", fallback="").partition("://")[0]
     if kind not in NEEDS:
         return _end("the data remote needs no token of a cloud", GOOD)
-    given = {name: os.environ.get(name, "") for name in NEEDS[kind]}
+    said = json.loads(os.environ.get("CLOUD") or "{}")  # all variables of the repository
+    given = {name: str(said.get(name, "")) for name in NEEDS[kind]}
     if lacking := [name for name, value in given.items() if not re.fullmatch("[!-~]+", value)]:
         sentence = "are empty or unusable: set them as variables of the repository"
         return _end(f"{', '.join(lacking)} {sentence} (docs/data-remote.md of Gatehouse)", BROKEN)
