@@ -346,6 +346,19 @@ def test_a_feature_branch_is_pushed_too_and_a_detached_head_is_not(
     assert len(stored(origin)) == 2
 
 
+def test_a_branch_that_follows_main_is_pushed_under_its_own_name(
+    clone: Clone, origin: Path
+) -> None:
+    clone("one")
+    push()
+    before = tip(origin, "main")
+    git("checkout", "--quiet", "-b", "idea", "--track", "origin/main")
+    new_data(b"more")
+    assert push() == 0
+    assert tip(origin, "idea") == git("rev-parse", "HEAD") != before
+    assert tip(origin, "main") == before
+
+
 def test_a_pointer_that_is_not_committed_is_said(
     clone: Clone, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ from .findings import Finding, Status, closing
 
 TESTS = Path("tests/model")
 REPORT = Path("reports/model_tests.json")
+BUDGET = Path("reports/budget.json")  # what tests/model/test_budget.py measured, if it came to it
 RUN = f"Run `pytest {TESTS}` to see why."
 WIDTH, MOST = 200, 100_000
 STATUS: dict[str, Status] = {"failure": "fail", "error": "error", "skipped": "skipped"}
@@ -30,6 +31,7 @@ def test_model() -> int:
         raise Stop("gates.yaml: model_tests.may_skip must be a list of test functions: correct it")
     if type(minutes) not in (int, float) or not 0 < minutes <= MOST:
         raise Stop(f"gates.yaml: model_tests.timeout_minutes must be above 0, up to {MOST:,}")
+    write_json(BUDGET, {})
     with tempfile.TemporaryDirectory() as folder:
         findings = run_pytest(Path(folder) / "junit.xml", may_skip, minutes)
     write_json(REPORT, {"stage": "model_tests", "findings": [f.as_json() for f in findings]})

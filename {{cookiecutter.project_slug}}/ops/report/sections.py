@@ -1,5 +1,6 @@
 """The sections of the report, in the order in which a reviewer decides."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -173,11 +174,14 @@ def _importance() -> Blocks:
 
 
 def _service() -> Blocks:
-    if not BUDGET.exists():
+    if not (found := _budget()):
         return []
-    found = read_json(BUDGET)
     size, latency, speed = (number(found.get(key)) for key in FIGURES)
     return [f"Model {size} MB; one row in {latency} ms (95th percentile); {speed} rows a second."]
+
+
+def _budget() -> Facts:
+    return read_json(BUDGET) if BUDGET.exists() else {}
 
 
 def _checks(findings: list[Finding]) -> Blocks:
@@ -213,6 +217,8 @@ def _reproduce() -> Blocks:
     said = git("--no-optional-locks", "status", "--porcelain=v2", "--branch") or ""
     commit = re.search(r"^# branch\.oid ([0-9a-f]{40,64})$", said, re.MULTILINE)
     checkout = f"git checkout {commit[1]} && " if commit else ""
+    if commit and os.environ.get("GITHUB_EVENT_NAME") == "pull_request":
+        checkout = f"git fetch origin {commit[1]} && {checkout}"  # a merge on no branch
     line = f"```sh\n{checkout}make setup && make pipeline gate\n```"
     if changed := sum(not line.startswith("#") for line in said.splitlines()):
         return [line, f"{changed:,} files differ from this commit: it alone gives another result."]
@@ -235,8 +241,8 @@ def _not_run(facts: Facts, judged: Facts) -> list[str]:
             names = ", ".join(show(name) for name in missed[:WORST])
             more = f" and {len(missed) - WORST:,} more" if missed[WORST:] else ""
             lines.append(f"costly checks on some columns ({what}): {names}{more}")
-    if judged and not BUDGET.exists():
-        lines.append("service figures: the tests of the model did not run in this work tree")
+    if judged and not _budget():
+        lines.append("service figures: test_budget of tests/model did not measure them")
     for entry in judged.get("not_judged", []):
         rows, reason = number(entry.get("rows")), show(entry.get("reason"), TEXT)
         lines.append(f"slice {show(entry['slice'])} ({rows} rows): {reason}")
