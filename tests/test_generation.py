@@ -72,6 +72,7 @@ EVERYWHERE = [
     "ops/report/page.py",
     "ops/report/plots.py",
     "ops/report/sections.py",
+    "ops/results.py",
     "ops/run_checks.py",
     "ops/schema_init.py",
     "ops/source.py",

@@ -168,6 +168,13 @@ def _one_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer
     return Answer(200, pull) if pull else NOT_FOUND
 
 
+@_route("GET", r"/pulls/(\d+)/files")
+def _files_of_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    ends = (f"refs/pull/{match[1]}/merge^1", f"refs/pull/{match[1]}/merge")
+    names = hub.git("diff", "--name-only", *ends).splitlines()
+    return _page(hub, request, [{"filename": name, "status": "modified"} for name in names])
+
+
 @_route("GET", r"/commits/([0-9a-f]{40})/pulls")
 def _pulls_of_commit(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
     """Commits of forks are not found this way."""

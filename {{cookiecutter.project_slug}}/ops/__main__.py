@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("data", help="fetch the source, and refuse another than the one recorded")
     verbs.add_parser("push", help="push data, run cache and the branch that is checked out")
     verbs.add_parser("thresholds", help="where gates.yaml is looser than BASE_REF's, take that one")
+    verbs.add_parser("results", help="take dvc.lock from before this change (CI)")
     doctor = verbs.add_parser("doctor", help="what is lacking here, with the command that mends it")
     doctor.add_argument("--json", action="store_true", help="print the list as JSON")
     explain = verbs.add_parser("explain", help="one prediction, step by step")
@@ -64,6 +65,10 @@ def run(options: argparse.Namespace) -> int:
             from .gates.thresholds import restore
 
             return restore()
+        case "results":
+            from .results import distrust
+
+            return distrust()
         case "doctor":
             from .doctor import doctor
 

@@ -32,15 +32,15 @@ def fetch() -> int:
     A model that is the candidate itself is passed over: it was compared with the one before it.
     """
     known = read_json(RECORD) if RECORD.exists() else {}
-    candidate = _outs(Path("dvc.lock").read_text(encoding="utf-8")).get("model")
+    candidate = outs(Path("dvc.lock").read_text(encoding="utf-8")).get("model")
     for ref, commit in _commits():
-        outs = _outs(git("show", f"{commit}:dvc.lock") or "")
-        model = outs.get("model")
-        if not model or model == candidate or "blessing.json" not in outs:
+        made = outs(git("show", f"{commit}:dvc.lock") or "")
+        model = made.get("model")
+        if not model or model == candidate or "blessing.json" not in made:
             continue
         same = known.get("model_md5") == model and (CHAMPION / "model.skops").exists()
-        same &= (CHAMPION / Path(REFERENCE).name).exists() or REFERENCE not in outs
-        if same or _bring(commit, model, REFERENCE in outs):
+        same &= (CHAMPION / Path(REFERENCE).name).exists() or REFERENCE not in made
+        if same or _bring(commit, model, REFERENCE in made):
             write_json(ORIGIN, {"ref": ref, "commit": commit})
             say(f"champion: the blessed model of {ref} ({commit[:9]})")
             return GOOD
@@ -68,7 +68,7 @@ def _commits() -> list[tuple[str, str]]:
     return [(base, commit) for commit in log.split()]
 
 
-def _outs(lock: str) -> dict[str, str]:
+def outs(lock: str) -> dict[str, str]:
     """Path -> md5 of what the stages of a ``dvc.lock`` made; empty where it cannot be read."""
     try:
         stages = (yaml.safe_load(lock) or {}).get("stages") or {}

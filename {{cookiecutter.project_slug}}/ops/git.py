@@ -35,3 +35,11 @@ def base_ref() -> str:
     usual = ("origin/HEAD", "origin/main", "main", "HEAD")
     known = (ref for ref in usual if git("rev-parse", "--verify", "--quiet", ref))
     return next(known, "")
+
+
+def before() -> str:
+    """The commit that this change started from; of a commit of the base branch, its parent."""
+    here, base = git("rev-parse", "HEAD"), git("merge-base", "HEAD", base_ref() or "HEAD")
+    if base == here:
+        base = git("rev-parse", "--verify", "--quiet", "HEAD^1")
+    return (base or "").strip()
