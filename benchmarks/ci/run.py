@@ -1,0 +1,87 @@
+"""Seconds of `ci.yml` under act on the example, beside `make pipeline gate` of the same change.
+
+    .venv/bin/python benchmarks/ci/run.py FOLDER [--rounds 3]
+
+FOLDER keeps the project and its GitHub (a bare repository and a fake of the API) for another call.
+Packages come from uv's cache, which the first round fills: its figure is left out of the medians.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from baked import BakedProject
+from conftest import _bake
+from workflows import events
+from workflows.github import FakeGitHub
+from workflows.runner import run
+
+RATE = "learning_rate: 0.1"
+FILE = "tests/code/test_split.py"
+
+
+def main() -> int:
+    """Print a line a round, then the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    folder: Path = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with FakeGitHub(folder / "hub") as hub:
+        project = prepare(folder, hub)
+        rows = []
+        for number in range(options.rounds + 1):
+            change(project, f"idle-{number}", FILE, f"\n\nNOTHING = {number}\n", None)
+            idle = run(hub, "ci.yml", pull(hub, project, f"idle-{number}"), timeout=3600)
+            assert idle.conclusion == "success", idle.text
+            rate = f"learning_rate: 0.1{number + 1}"
+            change(project, f"rate-{number}", "params.yaml", RATE, rate)
+            tuned = run(hub, "ci.yml", pull(hub, project, f"rate-{number}"), timeout=3600)
+            before = time.perf_counter()
+            project.make("pipeline", "gate", code=0)
+            plain = time.perf_counter() - before
+            row = idle.seconds, tuned.seconds, plain
+            print(f"round {number}: " + ", ".join(f"{seconds:.1f} s" for seconds in row))
+            rows.append(row)
+    idle_s, tuned_s, plain_s = map(statistics.median, zip(*rows[1:], strict=True))
+    print(f"nothing changed {idle_s:.1f} s; a parameter changed {tuned_s:.1f} s, which is")
+    print(f"{tuned_s / plain_s:.2f} times `make pipeline gate`, {plain_s:.1f} s")
+    return 0
+
+
+def prepare(folder: Path, hub: FakeGitHub) -> BakedProject:
+    """The example, its first model made and all of it pushed."""
+    project = BakedProject(folder / "flight-delays")
+    if not project.path.exists():
+        project = _bake(folder)
+        project.make("setup", "pipeline", "gate")
+        project.git("remote", "add", "origin", str(hub.bare))
+        project.git("add", "--all")
+        project.git("commit", "--quiet", "--message", "First model")
+        project.make("push")
+    return project
+
+
+def change(project: BakedProject, branch: str, name: str, old: str, new: str | None) -> None:
+    """Commit a replaced, or (``new`` None) an added passage on a branch of main."""
+    project.git("checkout", "--quiet", "--force", "-B", branch, "main")
+    project.run(".venv/bin/dvc", "checkout", "--quiet", "--force")
+    if new is None:
+        project.write(name, project.read(name) + old)
+    else:
+        project.replace(name, old, new)
+    project.git("commit", "--quiet", "--all", "--message", branch)
+
+
+def pull(hub: FakeGitHub, project: BakedProject, branch: str) -> events.Event:
+    """A pull request of what is checked out."""
+    return events.pull_request(hub, hub.open_pull(project.path, branch))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
