@@ -9,7 +9,7 @@ import pytest
 from baked import BakedProject
 from test_played_day import orders
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("bucket")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("checks")]
+pytestmark = pytest.mark.slow
 
 # Everything a column name can do to a program.
 NAMES = ["a b", "größe", "class", "a.b", "a", "1st", "", "index", "label", "prediction", "target"]

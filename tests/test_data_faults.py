@@ -18,8 +18,6 @@ import pytest
 import yaml
 from baked import BakedProject
 
-pytestmark = pytest.mark.xdist_group("data faults")
-
 CONTENT = b"a,b\n" + b"".join(b"%d,%d\n" % (k, k % 7) for k in range(500))
 MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 SOURCE = Path("data/source.csv")

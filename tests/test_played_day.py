@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from baked import BakedProject
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("played day")]
+pytestmark = pytest.mark.slow
 
 
 def orders(rows: int, seed: int) -> pd.DataFrame:

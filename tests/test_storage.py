@@ -14,8 +14,6 @@ from baked import BakedProject
 from test_data_faults import flip, ran, store
 from test_played_day import orders
 
-pytestmark = pytest.mark.xdist_group("storage")
-
 CONTENT = b"a,b\r\n1,2\n3,4\r\n"  # both line ends: git must not mend them
 SOURCE = Path("data/source.csv")
 Clone = Callable[[str], Path]

@@ -13,7 +13,7 @@ from workflows.github import FakeGitHub
 from workflows.result import Run
 from workflows.runner import run
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ci")]
+pytestmark = pytest.mark.slow
 
 GREEN = dict.fromkeys(("changes", "code", "data", "model", "service", "report", "pass"), "success")
 # What a title or the name of a branch may hold, and a shell would act upon.
