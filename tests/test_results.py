@@ -102,7 +102,7 @@ def test_what_was_not_committed_is_not_lost(commit: Commit) -> None:
 
     commit("ours")
     Path("dvc.lock").write_text(lock("an hour of work"))
-    with pytest.raises(Stop, match="dvc.lock has changes that would be lost: commit it"):
+    with pytest.raises(Stop, match=r"dvc\.lock has changes that would be lost: commit it"):
         distrust()
     assert Path("dvc.lock").read_text() == lock("an hour of work")
 
