@@ -30,7 +30,7 @@ demo: .venv/.ready ## generate the example, run its pipeline through the gates, 
 
 test: .venv/.ready ## all tests, with whole pipelines and served models
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
-	$(python) -m pytest -n auto --dist loadfile -m slow
+	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
 
 test-fast: .venv/.ready ## the tests that take seconds
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'

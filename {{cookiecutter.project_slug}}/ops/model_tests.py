@@ -45,6 +45,7 @@ def run_pytest(junit: Path, may_skip: list[Any], minutes: float) -> list[Finding
     readable = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=true"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", readable]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment["BUDGET_FILE"] = str(BUDGET)
     try:
         code = subprocess.run(
             [*command, f"--junitxml={junit}", str(TESTS)],

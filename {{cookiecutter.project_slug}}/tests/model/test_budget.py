@@ -1,6 +1,7 @@
 """A model that is too large or too slow for its users fails here, not in production."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,8 +37,10 @@ def measured(built: Path, model: store.Model, tested: Tested) -> dict[str, float
         "latency_ms": 1000 * min(float(np.quantile(times, 0.95)) for times in rounds),
         "rows_per_second": len(many) / min(seconds(model, many) for _ in range(3)),
     }
-    with whole_file(built / "reports/budget.json") as draft:
-        draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    # The stage keeps what it measured; whoever runs the tests besides leaves its file alone.
+    if kept := os.environ.get("BUDGET_FILE"):
+        with whole_file(built / kept) as draft:
+            draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found
 
 
