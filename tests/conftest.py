@@ -33,10 +33,11 @@ def template_dir() -> Path:
 @pytest.fixture
 def bake(tmp_path: Path) -> Bake:
     """Generate a project with these answers; a refusal raises FailedHookException."""
-    return lambda **answers: _bake(Path(tempfile.mkdtemp(dir=tmp_path)), **answers)
+    return lambda **answers: bake_into(Path(tempfile.mkdtemp(dir=tmp_path)), **answers)
 
 
-def _bake(folder: Path, **answers: str) -> BakedProject:
+def bake_into(folder: Path, **answers: str) -> BakedProject:
+    """Generate a project in this folder."""
     made = cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(folder), extra_context=answers)
     return BakedProject(Path(made))
 
@@ -44,15 +45,24 @@ def _bake(folder: Path, **answers: str) -> BakedProject:
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """The example as generated; to be read, not changed."""
-    return _bake(tmp_path_factory.mktemp("example"))
+    return bake_into(tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(scope="session")
 def science(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A project of its own (imports leave files), importable in this process."""
-    project = _bake(tmp_path_factory.mktemp("science"))
+    project = bake_into(tmp_path_factory.mktemp("science"))
     sys.path[:0] = [str(project.path / "src"), str(project.path)]
     return project
+
+
+@pytest.fixture
+def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty repository to put a gate's files into."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("reports", "data", "model"):
+        (tmp_path / name).mkdir()
+    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +75,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
         made = list((folder / "environments").glob("*/.ready"))
         if made:
             return BakedProject(made[0].parent)
-        project = _bake(folder / "environments")
+        project = bake_into(folder / "environments")
         project.make(".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready")
         (project.path / ".ready").touch()
         return project

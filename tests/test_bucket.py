@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from baked import BakedProject
+from conftest import bake_into
 from test_played_day import orders
 
 pytestmark = pytest.mark.slow
@@ -39,22 +40,12 @@ def bucket() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def project(
-    template_dir: Path, bucket: Any, tmp_path_factory: pytest.TempPathFactory
-) -> BakedProject:
+def project(bucket: Any, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A project that keeps its data there, with an environment of its own."""
-    from cookiecutter.main import cookiecutter
-
     folder = tmp_path_factory.mktemp("bucket")
     orders(200, seed=1).to_csv(folder / "orders.csv", index=False)
     answers = {"data": str(folder / "orders.csv"), "target": "returned", "project_name": "Orders"}
-    made = cookiecutter(
-        str(template_dir),
-        no_input=True,
-        output_dir=str(folder),
-        extra_context=answers | {"data_remote": "s3://data/orders"},
-    )
-    project = BakedProject(Path(made))
+    project = bake_into(folder, **answers, data_remote="s3://data/orders")
     command = ["git", "init", "--quiet", "--bare", "-b", "main", str(folder / "origin.git")]
     subprocess.run(command, check=True)
     project.git("remote", "add", "origin", f"file://{folder}/origin.git")

@@ -9,18 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
 from baked import BakedProject
+from gate_files import GOOD, put
 from odd_tables import TABLES
 
-GOOD: dict[str, Any] = {
-    "check": "x",
-    "status": "pass",
-    "message": "fine",
-    "fix": "",
-    "value": 0,
-    "threshold": 1,
-}
 GATES: dict[str, Any] = {"data": {"rows_min": 3}}
 SCHEMA: dict[str, Any] = {
     "task": "binary",
@@ -42,20 +34,6 @@ TABLE: dict[str, Any] = {
     "y": ["no", "yes", "no", "yes"],
 }
 Gate = Callable[..., tuple[int, dict[str, Any]]]
-
-
-def put(path: str, content: Any) -> None:
-    text = yaml.safe_dump(content) if path.endswith(".yaml") else json.dumps(content)
-    Path(path).write_text(text, encoding="utf-8")
-
-
-@pytest.fixture
-def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty repository to put the gate's files into."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("reports", "data"):
-        (tmp_path / name).mkdir()
-    return tmp_path
 
 
 @pytest.fixture

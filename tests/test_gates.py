@@ -11,32 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from baked import BakedProject
-
-GOOD: dict[str, Any] = {
-    "check": "x",
-    "status": "pass",
-    "message": "fine",
-    "fix": "",
-    "value": 0,
-    "threshold": 1,
-}
-
-
-@pytest.fixture
-def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty repository to put a gate's files into."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("reports", "data", "model"):
-        (tmp_path / name).mkdir()
-    return tmp_path
-
-
-def put(path: str, content: Any) -> None:
-    text = yaml.safe_dump(content) if path.endswith(".yaml") else json.dumps(content)
-    Path(path).write_text(text, encoding="utf-8")
-
+from gate_files import GOOD, put
 
 # --- the blessing ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from baked import BakedProject
-from conftest import Bake, _bake
+from conftest import Bake, bake_into
 
 GUARDED = ["/gates.yaml", "/ml-canvas.yaml", "/schema.yaml", "/tests/model/", "/ops/"]
 GUARDED += ["/dvc.yaml", "/Makefile", "/.dvc/config", "/requirements/", "/.github/"]
@@ -63,7 +63,7 @@ def test_main_takes_only_what_passed(example: BakedProject) -> None:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A repository whose hooks are those of the environment that runs these tests."""
-    project = _bake(tmp_path_factory.mktemp("hooked"))
+    project = bake_into(tmp_path_factory.mktemp("hooked"))
     (project.path / ".venv").symlink_to(Path(sys.executable).parents[1])
     return project
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from baked import BakedProject
+from conftest import bake_into
 from test_data_faults import flip, ran, store
 from test_played_day import orders
 
@@ -436,27 +437,13 @@ MADE = {  # what gate, report and service read
 }
 
 
-def borrowing(project: BakedProject, owner: BakedProject) -> BakedProject:
-    """Environments are links here, which .gitignore does not know."""
-    with (project.path / ".git/info/exclude").open("a") as file:
-        file.write("/.venv*\n")
-    return project.borrow_environments(owner)
-
-
 @pytest.fixture(scope="module")
-def pushed(
-    template_dir: Path, environments: BakedProject, tmp_path_factory: pytest.TempPathFactory
-) -> BakedProject:
+def pushed(environments: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     """A project whose pipeline has run once, and that was pushed; its origin lies beside it."""
-    from cookiecutter.main import cookiecutter
-
     folder = tmp_path_factory.mktemp("storage")
     orders(3000, seed=1).to_csv(folder / "orders.csv", index=False)
     answers = {"data": str(folder / "orders.csv"), "target": "returned", "project_name": "Orders"}
-    made = cookiecutter(
-        str(template_dir), no_input=True, output_dir=str(folder), extra_context=answers
-    )
-    project = borrowing(BakedProject(Path(made)), environments)
+    project = bake_into(folder, **answers).borrow_environments(environments)
     git("init", "--quiet", "--bare", "-b", "main", str(folder / "origin.git"))
     project.git("remote", "add", "origin", f"file://{folder}/origin.git")
     project.make("setup", "pipeline")
@@ -470,7 +457,7 @@ def cloned(project: BakedProject, folder: Path, origin: str = "origin.git") -> B
     """A fresh, shallow clone as CI has it, of one branch."""
     url = f"file://{project.path.parent / origin}"
     git("clone", "--quiet", "--depth", "1", url, str(folder / "clone"))
-    return borrowing(BakedProject(folder / "clone"), project)
+    return BakedProject(folder / "clone").borrow_environments(project)
 
 
 @pytest.mark.slow

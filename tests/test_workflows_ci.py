@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 from baked import BakedProject
-from conftest import _bake
+from conftest import bake_into
 from test_three_tasks import BOTH, table
 from workflows import events
 from workflows.github import FakeGitHub
@@ -35,7 +35,7 @@ def laptop(
     source = folder / "table.csv"
     table("binary").to_csv(source, index=False)
     answers = {"data": str(source), "target": "outcome", "project_name": "Widget"}
-    project = _bake(folder, **answers, time_column="when")
+    project = bake_into(folder, **answers, time_column="when")
     project.borrow_environments(environments)
     project.make("setup", "pipeline", "gate")
     project.git("remote", "add", "origin", str(hub.bare))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import TEMPLATE, _bake
+from conftest import TEMPLATE, bake_into
 from workflows import rules
 from workflows.known_actions import KNOWN
 from workflows.runner import ACTIONS
@@ -36,7 +36,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found: dict[str, Path] = {}
     seen: set[str] = set()
     for answers in combinations():
-        made = _bake(tmp_path_factory.mktemp("baked"), **answers).path
+        made = bake_into(tmp_path_factory.mktemp("baked"), **answers).path
         name = " ".join(f"{key}={value}" for key, value in answers.items()) or "defaults"
         content = repr([(p.relative_to(made), p.read_bytes()) for p in files(made)])
         if content not in seen:

@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from baked import BakedProject
-from conftest import _bake
+from conftest import bake_into
 from workflows import events
 from workflows.github import FakeGitHub
 from workflows.runner import run
@@ -58,7 +58,7 @@ def prepare(folder: Path, hub: FakeGitHub) -> BakedProject:
     """The example, its first model made and all of it pushed."""
     project = BakedProject(folder / "flight-delays")
     if not project.path.exists():
-        project = _bake(folder)
+        project = bake_into(folder)
         project.make("setup", "pipeline", "gate")
         project.git("remote", "add", "origin", str(hub.bare))
         project.git("add", "--all")
