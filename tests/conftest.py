@@ -76,7 +76,11 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
         if made:
             return BakedProject(made[0].parent)
         project = bake_into(folder / "environments")
-        project.make(".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready")
+        # With what a model needs that has no ONNX form; those that have need a part of it.
+        project.make(
+            ".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready", "serve_lock=serve-skops"
+        )
+        (project.path / ".venv-serve/.serve").touch()
         (project.path / ".ready").touch()
         return project
 

@@ -97,6 +97,7 @@ def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
         put("reports/model_tests.json", {"findings": list(tests)})
         for name in ("model", "champion", "predictions", "src"):
             Path(name).mkdir(exist_ok=True)
+        put("predictions/parity.json", {"format": "onnx", "reason": "the same"})
         for name in ("model/model.json", "model/model.skops", "src/code.py"):
             Path(name).write_text("x", encoding="utf-8")
         put("champion/champion.json", {"found": champion is not None, "model_digest": "sha256:c"})

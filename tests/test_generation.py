@@ -39,6 +39,8 @@ EVERYWHERE = [
     "schema.yaml",
     "requirements/checks.in",
     "requirements/checks.txt",
+    "requirements/serve-skops.in",
+    "requirements/serve-skops.txt",
     "requirements/serve.in",
     "requirements/serve.txt",
     "requirements/train.in",
@@ -99,7 +101,9 @@ EVERYWHERE = [
     "ops/gates/thresholds.py",
     "ops/gates/verdict.py",
     "src/PACKAGE/__init__.py",
+    "src/PACKAGE/arrays.py",
     "src/PACKAGE/baseline.py",
+    "src/PACKAGE/blessed.py",
     "src/PACKAGE/evaluate.py",
     "src/PACKAGE/explain.py",
     "src/PACKAGE/golden.py",
@@ -107,11 +111,28 @@ EVERYWHERE = [
     "src/PACKAGE/ingest.py",
     "src/PACKAGE/metrics.py",
     "src/PACKAGE/model.py",
+    "src/PACKAGE/onnx_model.py",
     "src/PACKAGE/params.py",
+    "src/PACKAGE/parity.py",
     "src/PACKAGE/predict.py",
     "src/PACKAGE/schema.py",
     "src/PACKAGE/search.py",
-    "src/PACKAGE/service.py",
+    "src/PACKAGE/service/__init__.py",
+    "src/PACKAGE/service/__main__.py",
+    "src/PACKAGE/service/access.py",
+    "src/PACKAGE/service/app.py",
+    "src/PACKAGE/service/arrow.py",
+    "src/PACKAGE/service/bento.py",
+    "src/PACKAGE/service/inputs.py",
+    "src/PACKAGE/service/numbers.py",
+    "src/PACKAGE/service/page.css",
+    "src/PACKAGE/service/page.html",
+    "src/PACKAGE/service/page.js",
+    "src/PACKAGE/service/pages.py",
+    "src/PACKAGE/service/predictor.py",
+    "src/PACKAGE/service/requests.py",
+    "src/PACKAGE/service/server.py",
+    "src/PACKAGE/service/settings.py",
     "src/PACKAGE/split.py",
     "src/PACKAGE/stage.py",
     "src/PACKAGE/table.py",
@@ -233,10 +254,13 @@ def test_train_and_serve_share_versions(example: BakedProject) -> None:
             found.setdefault(package, set()).add(version)
         return found
 
-    train, serve = pins("train"), pins("serve")
-    shared = train.keys() & serve.keys()
-    assert {"scikit-learn", "numpy", "pandas", "skops", "pydantic"} <= shared
-    assert {n: train[n] for n in shared} == {n: serve[n] for n in shared}
+    train, serve, skops = pins("train"), pins("serve"), pins("serve-skops")
+    assert {"numpy", "onnxruntime", "pydantic"} <= train.keys() & serve.keys()
+    assert {"scikit-learn", "pandas", "skops"} <= train.keys() & skops.keys()
+    assert not {"scikit-learn", "pandas", "skops"} & serve.keys()
+    for lock in (serve, skops):
+        shared = train.keys() & lock.keys()
+        assert {n: train[n] for n in shared} == {n: lock[n] for n in shared}
 
 
 def test_make_alone_prints_help(example: BakedProject) -> None:

@@ -260,7 +260,7 @@ def test_12_a_pickle_is_refused_by_name_and_never_loaded(project: BakedProject, 
 @pytest.mark.gate("model file", "a pickle in place of the safe format", "open")
 def test_12_the_blessed_model_is_served_again(project: BakedProject) -> None:
     project.ops("gate")
-    command = [".venv-serve/bin/python", "-c", "import src.order_returns.service"]
+    command = [".venv-serve/bin/python", "-c", "import src.order_returns.service.bento"]
     project.run(*command)
 
 

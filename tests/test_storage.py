@@ -470,7 +470,7 @@ def test_a_fresh_clone_runs_nothing_again(pushed: BakedProject, tmp_path: Path) 
     assert "OPEN: the candidate is blessed" in said.stdout
     assert clone.files() >= MADE
     assert clone.git("status", "--porcelain") == ""
-    clone.run(".venv-serve/bin/python", "-c", "import src.orders.service")
+    clone.run(".venv-serve/bin/python", "-c", "import src.orders.service.bento")
     assert "nothing changed" in clone.make("pipeline").stdout
     tip = clone.git("rev-parse", "origin/dvc-storage")
     clone.make("push")

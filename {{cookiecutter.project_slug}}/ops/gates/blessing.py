@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BLESSING = Path("blessing.json")
 CHAMPION = Path("champion/champion.json")
 CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
-GATES = Path("gates.yaml")
+GATES, PARITY = Path("gates.yaml"), Path("predictions/parity.json")
 RESAMPLES, LEAST, MOST = 1000, 100, 100_000
 
 
@@ -54,6 +54,7 @@ def bless() -> int:
         {
             "blessed": not reasons,
             "model_digest": model_digest(),
+            "serving": read_json(PARITY),
             "champion": said,
             "reasons": reasons,
             "rules": judged,

@@ -54,7 +54,7 @@ def report(found: Facts) -> tuple[str, list[Section]]:
         Section("Data", 5, _data(facts)),
         Section("Checks", 6, _checks(facts["findings"])),
         Section("What the model looks at", 2, _importance() if judged else []),
-        Section("Service", 3, _service() if judged else []),
+        Section("Service", 3, _service(judged) if judged else []),
         Section("Plots", 1, _plots(worst) if judged else []),
         Section("Reproduce", 10, _reproduce()),
         Section("Not run, and why", 7, [bullets(_not_run(facts, judged))]),
@@ -173,11 +173,17 @@ def _importance() -> Blocks:
     return [f"{about} test rows, {number(found['repeats'])} times.", chart]
 
 
-def _service() -> Blocks:
-    if not (found := _budget()):
-        return []
-    size, latency, speed = (number(found.get(key)) for key in FIGURES)
-    return [f"Model {size} MB; one row in {latency} ms (95th percentile); {speed} rows a second."]
+def _service(judged: Facts) -> Blocks:
+    lines: Blocks = []
+    if found := _budget():
+        size, latency, speed = (number(found.get(key)) for key in FIGURES)
+        lines.append(
+            f"Model {size} MB; one row in {latency} ms (95th percentile); {speed} rows a second."
+        )
+    if serving := judged.get("serving"):
+        name = {"onnx": "ONNX"}.get(serving.get("format"), "skops, with scikit-learn")
+        lines.append(f"Served as {name}: {show(serving.get('reason'), TEXT)}.")
+    return lines
 
 
 def _budget() -> Facts:

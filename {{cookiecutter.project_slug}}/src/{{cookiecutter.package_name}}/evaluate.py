@@ -14,6 +14,7 @@ from . import model as store
 from .baseline import linear_baseline
 from .explain import write_importance
 from .golden import write_golden
+from .parity import write_parity
 from .schema import Column, Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
 from .stage import InputError, run_stage, say, whole_file
@@ -77,8 +78,8 @@ def _nothing(reason: str = "") -> pa.Table:
 
 
 def evaluate() -> str:
-    """Write ``predictions/{train,test,linear,champion}.parquet`` and two JSON files beside them,
-    and ``metrics.json``.
+    """Write ``predictions/{train,test,linear,champion}.parquet`` and three JSON files beside
+    them, and ``metrics.json``.
     """
     schema, model = load_schema(), store.load()
     results: dict[str, Any] = {}
@@ -97,6 +98,7 @@ def evaluate() -> str:
         results[side] = {"rows": len(truth), **values}
     write_table(linear_predictions(model.columns, schema), PREDICTIONS / "linear.parquet")
     write_golden(model)
+    write_parity(model)
     say("evaluate: shuffling the test rows column by column")
     write_importance(model, schema, baseline)
     write_table(champion_predictions(schema), PREDICTIONS / "champion.parquet")

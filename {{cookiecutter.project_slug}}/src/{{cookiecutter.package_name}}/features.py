@@ -10,6 +10,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
+from .arrays import parts
 from .params import Features
 from .schema import Column
 
@@ -19,41 +20,34 @@ MISSING = "(missing)"
 def build_features(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
     """Turn raw feature columns into numbers (float64) and text (object, NaN where missing).
 
-    ``raw`` holds at least ``columns``; other columns are ignored. A date gives month, weekday
-    and hour; one that is not the time column also gives days since 1970.
+    ``raw`` holds at least ``columns``; other columns are ignored. ``arrays.parts`` says which
+    features a column gives.
     """
-    parts: dict[str, object] = {}
-    for name, column in columns.items():
-        values = raw[name]
-        if column.type == "datetime":
-            for part, numbers in _calendar(values, trend=column.role != "time").items():
-                label = f"{name} ({part})"
-                # Somebody may have a column of that very name.
-                parts[label if label not in columns else f"{label} of {name}"] = numbers
-        elif column.type == "boolean":
-            parts[name] = values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
-        elif column.type == "string":
+    made: dict[str, object] = {}
+    for label, name, part in parts(columns):
+        values, kind = raw[name], columns[name].type
+        if part != "value":
+            made[label] = _calendar(values, part)
+        elif kind == "boolean":
+            made[label] = values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
+        elif kind == "string":
             text = values.to_numpy(dtype=object)
             text = np.where(pd.isna(text), np.nan, text)
             # pandas would make its own string type of it, which scikit-learn knows less well.
-            parts[name] = pd.Series(text, raw.index, dtype=object)
+            made[label] = pd.Series(text, raw.index, dtype=object)
         else:
-            parts[name] = pd.to_numeric(values).to_numpy(dtype="float64", na_value=np.nan)
-    return pd.DataFrame(parts, index=raw.index)
+            made[label] = pd.to_numeric(values).to_numpy(dtype="float64", na_value=np.nan)
+    return pd.DataFrame(made, index=raw.index)
 
 
-def _calendar(values: pd.Series, *, trend: bool) -> dict[str, object]:
+def _calendar(values: pd.Series, part: str) -> object:
     # Microseconds, since nanoseconds end in 2262 and people write 9999-12-31.
     moments = pd.to_datetime(values).astype("datetime64[us]")
-    parts: dict[str, object] = {
-        "month": moments.dt.month.to_numpy(dtype="float64"),
-        "weekday": moments.dt.day_of_week.to_numpy(dtype="float64"),
-        "hour": moments.dt.hour.to_numpy(dtype="float64"),
-    }
-    if trend:
+    if part == "days":
         days = moments.to_numpy().astype("int64") / 86_400_000_000
-        parts["days"] = np.where(moments.isna(), np.nan, days)
-    return parts
+        return np.where(moments.isna(), np.nan, days)
+    name = {"weekday": "day_of_week"}.get(part, part)
+    return getattr(moments.dt, name).to_numpy(dtype="float64")
 
 
 def preprocessor(features: pd.DataFrame, options: Features) -> ColumnTransformer:

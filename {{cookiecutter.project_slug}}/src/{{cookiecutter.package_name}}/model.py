@@ -1,10 +1,9 @@
-"""The model on disk: ``model.skops`` and ``model.json``, never a pickle.
+"""The model on disk: ``model.skops``, ``model.json``, perhaps ``model.onnx``; never a pickle.
 
 A skops file can name any Python type. Which types may be built is decided by ``trusted_types`` in
 ``gates.yaml``, not by the file.
 """
 
-import hashlib
 import io
 import json
 import zipfile
@@ -18,13 +17,13 @@ import pandas as pd
 import skops.io
 from pydantic import BaseModel
 
+from .blessed import CARD, DIRECTORY, ONNX, WEIGHTS, digest
 from .features import build_features
+from .onnx_model import convert
 from .schema import Column, Label, Task, label_text, read_yaml
 from .stage import InputError, whole_file
 
-DIRECTORY = Path("model")
-WEIGHTS = "model.skops"
-CARD = "model.json"
+__all__ = ["CARD", "DIRECTORY", "ONNX", "WEIGHTS", "Model", "digest", "load", "save"]
 
 
 class _Trust(BaseModel):
@@ -70,17 +69,32 @@ def save(model: Model, directory: Path = DIRECTORY) -> None:
     """Write the model; the same model gives the same bytes. Refuses types that are not trusted."""
     raw = skops.io.dumps(model.pipeline)
     _check_types(raw, directory, "the trained pipeline")
+    onnx, said = _onnx(model)
     card = {
         "task": model.task,
         "target": model.target,
         "classes": model.classes,
         "columns": {n: c.model_dump(exclude_none=True) for n, c in model.columns.items()},
         **model.facts,
+        "onnx": said,
     }
     with whole_file(directory / WEIGHTS) as draft:
         draft.write_bytes(_canonical(raw))
+    (directory / ONNX).unlink(missing_ok=True)
+    if onnx:
+        with whole_file(directory / ONNX) as draft:
+            draft.write_bytes(onnx)
     with whole_file(directory / CARD) as draft:
         draft.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _onnx(model: Model) -> tuple[bytes | None, str]:
+    """The model as ONNX, or why it has no such form: any estimator may stand in params.yaml."""
+    try:
+        return convert(model), "converted"
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        return None, f"it does not convert to ONNX ({type(error).__name__}: {lines[0][:120]})"
 
 
 def load(directory: Path = DIRECTORY) -> Model:
@@ -106,18 +120,6 @@ def load(directory: Path = DIRECTORY) -> Model:
     except Exception as error:  # a damaged archive fails in as many ways as it has bytes
         reason = type(error).__name__
         raise InputError(f"{directory}/ is damaged ({reason}): run `make pipeline`") from None
-
-
-def digest(directory: Path = DIRECTORY) -> str:
-    """``sha256:…`` over the names and contents of the model's two files."""
-    total = hashlib.sha256()
-    for name in (CARD, WEIGHTS):
-        try:
-            content = (directory / name).read_bytes()
-        except FileNotFoundError:
-            raise InputError(f"{directory / name} is not there: run `make pipeline`") from None
-        total.update(f"{name} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return f"sha256:{total.hexdigest()}"
 
 
 def _check_types(raw: bytes, directory: Path, where: str) -> list[str]:

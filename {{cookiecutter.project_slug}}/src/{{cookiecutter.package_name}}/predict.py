@@ -1,7 +1,6 @@
 """Batch prediction: ``python -m … FILE OUT`` writes the rows of FILE with their predictions."""
 
 import argparse
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,6 +8,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from . import model as store
+from .blessed import blessed
 from .params import load_params
 from .stage import InputError, run_stage, say, whole_file
 from .table import ARROW_TYPES, PARQUET, read_table
@@ -33,21 +33,11 @@ def predict(source: Path, out: Path) -> str:
             pacsv.write_csv(table, draft, pacsv.WriteOptions(quoting_style="needed"))
         else:
             pq.write_table(table, draft)
-    if not blessed(store.DIRECTORY):
-        say("predict: this model is not blessed: see `make gate`")
-    return f"{table.num_rows:,} predictions by {store.digest()[:19]} in {out}"
-
-
-def blessed(directory: Path) -> bool:
-    """Whether ``blessing.json`` beside the model's folder blesses exactly this model."""
     try:
-        text = (directory.parent / "blessing.json").read_text(encoding="utf-8")
-        blessing = dict(json.loads(text))
-    except (OSError, ValueError, TypeError):
-        return False
-    return blessing.get("blessed") is True and blessing.get("model_digest") == store.digest(
-        directory
-    )
+        blessed()
+    except InputError as refusal:
+        say(f"predict: {refusal}")
+    return f"{table.num_rows:,} predictions by {store.digest()[:19]} in {out}"
 
 
 def _check(table: pa.Table, model: store.Model, source: Path) -> None:

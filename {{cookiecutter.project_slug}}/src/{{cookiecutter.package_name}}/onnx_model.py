@@ -1,0 +1,107 @@
+"""The model as ONNX: the whole pipeline, preprocessing included, for a service without pandas.
+
+``convert`` makes it where training happens; ``OnnxModel`` runs it with NumPy and onnxruntime alone.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import Arrays, Encoder, parts
+from .stage import InputError
+
+if TYPE_CHECKING:
+    from .model import Model
+
+LAYOUT = "layout"  # the key in the file's metadata, so that the digest covers it
+
+
+class OnnxModel:
+    """An ONNX session with what is needed to feed it."""
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Open the file; raises ``InputError`` where it is missing or damaged."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+            layout = json.loads(self._session.get_modelmeta().custom_metadata_map[LAYOUT])
+            numbers = [(str(column), str(part)) for column, part in layout["numbers"]]
+            self.encoder = Encoder(layout["columns"], numbers, layout["text"], layout["fill"])
+            self._classes = layout["classes"]  # None for regression, else (known, all)
+        except FileNotFoundError:
+            raise InputError(f"{path} is not there: run `make pipeline`") from None
+        except Exception as error:  # onnxruntime has an exception of its own for each fault
+            reason = type(error).__name__
+            raise InputError(f"{path} is damaged ({reason}): run `make pipeline`") from None
+        self._output = [self._session.get_outputs()[-1].name]
+
+    def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
+        """Shape (n, k) probabilities in the order of the classes, or (n,) values for regression."""
+        found: npt.NDArray[np.float32] = self._session.run(self._output, arrays)[0]
+        if self._classes is None:
+            return found.reshape(-1)
+        known, count = self._classes
+        if len(known) == count:
+            return found
+        # A class that training never saw gets probability 0.
+        probabilities = np.zeros((len(found), count), dtype=np.float32)
+        probabilities[:, known] = found
+        return probabilities
+
+
+def convert(model: "Model") -> bytes:
+    """The pipeline as ONNX; any exception means that this one does not convert.
+
+    Inputs: ``numbers`` float32 (n, k) and ``text`` string (n, m), one left out where there is no
+    such feature. Whether it says the same as the model is for stage evaluate to find out.
+    """
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    steps = dict(model.pipeline.steps)
+    made = {part.label: part for part in parts(model.columns)}
+    branches, inputs, position = [], [], 0
+    layout: dict[str, Any] = {"numbers": [], "text": [], "fill": {}, "classes": None}
+    layout["columns"] = list(model.columns)
+    for name, transformer, labels in steps["features"].transformers_:
+        columns = [made[label] for label in labels]
+        if not columns:
+            continue
+        if name == "numeric":
+            layout["numbers"] = [(one.column, one.part) for one in columns]
+            inputs.append(("numbers", FloatTensorType([None, len(columns)])))
+        elif name == "categorical":
+            # An imputer of text does not convert: whoever encodes the rows fills them in.
+            impute, transformer = transformer.named_steps.values()
+            layout["text"] = [one.column for one in columns]
+            layout["fill"] = dict(zip(layout["text"], map(str, impute.statistics_), strict=True))
+            inputs.append(("text", StringTensorType([None, len(columns)])))
+        else:
+            raise ValueError(f"no way is known to feed the branch {name!r}")
+        positions = list(range(position, position + len(columns)))
+        branches.append((name, transformer, positions))
+        position += len(columns)
+    features = copy.copy(steps["features"])
+    features.transformers = features.transformers_ = branches
+    pipeline = copy.copy(model.pipeline)
+    pipeline.steps = [("features", features), ("model", steps["model"])]
+    options: Mapping[str, Any] | None = None
+    if model.task != "regression":
+        options = {"zipmap": False}
+        known = [int(code) for code in model.pipeline.classes_]
+        layout["classes"] = (known, len(model.classes))
+    made_onnx = to_onnx(pipeline, initial_types=inputs, options=options)
+    entry = made_onnx.metadata_props.add()
+    entry.key, entry.value = LAYOUT, json.dumps(layout)
+    return bytes(made_onnx.SerializeToString(deterministic=True))

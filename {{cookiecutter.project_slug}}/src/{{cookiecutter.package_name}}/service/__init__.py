@@ -1,0 +1,5 @@
+"""The service: predictions of the blessed model over HTTP.
+
+``app`` answers requests, ``inputs`` says what a request may hold, ``predictor`` runs the model,
+``access`` asks for keys, ``numbers`` counts, ``bento`` is what BentoML packs.
+"""

@@ -1,0 +1,145 @@
+"""The blessed model, ready to predict: ONNX where it says the same as the pipeline, else skops."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..arrays import Encoder, utc
+from ..blessed import CARD, DIRECTORY, ONNX, Blessed, blessed
+from ..onnx_model import OnnxModel
+from ..schema import Schema, load_schema
+from ..stage import InputError
+from .inputs import Unusual
+
+Rows = Sequence[Collection[Any]]
+Columns = Mapping[str, Sequence[Any]]
+Raw = npt.NDArray[np.floating[Any]]
+
+
+class Found(NamedTuple):
+    """(n, k) probabilities or (n,) values, and the columns with unusual values."""
+
+    raw: Raw
+    unusual: list[str]
+
+
+class Predictor:
+    """What ``blessing.json`` blesses, ready to predict; ``load`` makes it."""
+
+    slow = False  # a prediction is so short that waiting for others would cost more
+
+    def __init__(self, about: Blessed, schema: Schema, encoder: Encoder) -> None:
+        self.digest, self.format = about
+        self.schema, self.encoder = schema, encoder
+        self.labels, self.classes = schema.labels, schema.classes
+        names = [name for name, _ in encoder.numbers]
+        self._unusual = Unusual(schema, names, encoder.text, set(encoder.fill.values()))
+
+    def rows(self, rows: Rows) -> Found:
+        """Predict rows, each the values of all features in order."""
+        raise NotImplementedError
+
+    def columns(self, columns: Columns) -> Found:
+        """Predict columns of equal length, by name."""
+        raise NotImplementedError
+
+    def answers(self, raw: Raw) -> list[dict[str, Any]]:
+        """An answer a row, as a client gets it."""
+        digest = self.digest
+        if raw.ndim == 1:
+            return [{"prediction": v, "model_digest": digest} for v in raw.tolist()]
+        labels, classes = self.labels, self.classes
+        return [
+            {
+                "prediction": classes[best],
+                "probabilities": dict(zip(labels, values, strict=True)),
+                "model_digest": digest,
+            }
+            for best, values in zip(raw.argmax(axis=1).tolist(), raw.tolist(), strict=True)
+        ]
+
+    def answer_columns(self, raw: Raw) -> dict[str, Any]:
+        """All answers, column by column."""
+        if raw.ndim == 1:
+            return {"prediction": raw.tolist(), "model_digest": self.digest}
+        return {
+            "prediction": [self.classes[best] for best in raw.argmax(axis=1).tolist()],
+            "probabilities": dict(zip(self.labels, raw.T.tolist(), strict=True)),
+            "model_digest": self.digest,
+        }
+
+
+class OnnxPredictor(Predictor):
+    """NumPy and onnxruntime alone."""
+
+    def __init__(self, about: Blessed, schema: Schema, model: OnnxModel) -> None:
+        super().__init__(about, schema, model.encoder)
+        self._model = model
+
+    def rows(self, rows: Rows) -> Found:
+        """As in ``Predictor``."""
+        arrays = self.encoder.rows(rows)
+        return Found(self._model.run(arrays), self._unusual.find(arrays))
+
+    def columns(self, columns: Columns) -> Found:
+        """As in ``Predictor``."""
+        arrays = self.encoder.columns(columns)
+        return Found(self._model.run(arrays), self._unusual.find(arrays))
+
+
+class SkopsPredictor(Predictor):
+    """The pipeline itself; a call costs nearly the same for one row as for a hundred."""
+
+    slow = True
+
+    def __init__(self, about: Blessed, schema: Schema, root: Path) -> None:
+        from .. import model as store
+
+        columns = schema.features
+        text = [name for name, column in columns.items() if column.type == "string"]
+        numbers = [n for n, c in columns.items() if c.type not in ("string", "datetime")]
+        fill = dict.fromkeys(text, "")
+        super().__init__(
+            about, schema, Encoder(list(columns), [(n, "value") for n in numbers], text, fill)
+        )
+        self._model = store.load(root / DIRECTORY)
+
+    def rows(self, rows: Rows) -> Found:
+        """As in ``Predictor``."""
+        return self.columns(dict(zip(self.encoder.names, zip(*rows, strict=True), strict=True)))
+
+    def columns(self, columns: Columns) -> Found:
+        """As in ``Predictor``."""
+        import pandas as pd
+
+        frame = pd.DataFrame({name: list(values) for name, values in columns.items()})
+        for name, column in self.schema.features.items():
+            if column.type == "datetime":
+                moments = [utc(moment) for moment in columns[name]]
+                frame[name] = np.array(moments, dtype="datetime64[us]")
+        raw = self._model.predict(frame)
+        return Found(raw, self._unusual.find(self.encoder.columns(columns)))
+
+
+def load(root: Path, threads: int = 1) -> Predictor:
+    """Raises ``InputError`` where the model is missing, damaged or not the blessed one."""
+    about = blessed(root)
+    schema = load_schema(root / "schema.yaml")
+    try:
+        card = json.loads((root / DIRECTORY / CARD).read_text(encoding="utf-8"))
+        same = list(card["columns"]) == list(schema.features)
+        same &= card["classes"] == schema.classes and card["task"] == schema.task
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{DIRECTORY / CARD} is damaged: run `make pipeline`") from None
+    if not same:
+        raise InputError(
+            "schema.yaml has other features, classes or task than the model: run `make pipeline`"
+        )
+    if about.format == "onnx":
+        model = OnnxModel(root / DIRECTORY / ONNX, threads)
+        return OnnxPredictor(about, schema, model)
+    return SkopsPredictor(about, schema, root)

@@ -1,0 +1,97 @@
+"""Start the application, and end it without losing a request."""
+
+import asyncio
+import gc
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from ..blessed import CARD, DIRECTORY
+from ..stage import BAD_INPUT, InputError, say
+from . import predictor
+from .app import App
+from .settings import read_settings
+
+ROOT = Path(__file__).resolve().parents[3]
+TRACES = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+def make_app(root: Path = ROOT) -> App:
+    """The application of the blessed model in ``root``; raises ``InputError``."""
+    settings = read_settings()
+    model = predictor.load(root, settings.threads)
+    app = App(model, settings, (root / DIRECTORY / CARD).stat().st_mtime)
+    # What is here now stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    return app
+
+
+class Server(uvicorn.Server):  # type: ignore[misc]
+    """On SIGTERM not ready at once, but answering until whoever sends requests has noticed."""
+
+    def __init__(self, config: uvicorn.Config, app: App) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first SIGTERM; end at once at a second one, or at Ctrl-C."""
+        wait = self._app.settings.drain_seconds
+        if sig != signal.SIGTERM or self._app.draining or not wait:
+            super().handle_exit(sig, frame)
+            return
+        self._app.draining = True
+        say(f"service: SIGTERM, draining for {wait:g} s")
+        loop = asyncio.get_running_loop()
+        loop.call_later(wait, super().handle_exit, sig, frame)
+
+
+def run() -> None:
+    """Serve until told to stop; raises ``InputError`` where it cannot start."""
+    app = make_app()
+    settings = app.settings
+    config = uvicorn.Config(
+        traced(app),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=settings.finish_seconds,
+    )
+    say(f"service: {app.describe()}, http://{settings.host}:{settings.port}")
+    Server(config, app).run()
+
+
+def traced(app: App) -> Any:
+    """With OpenTelemetry around it where an address for traces is set, else as it is."""
+    if not os.environ.get(TRACES):
+        return app
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        raise InputError(
+            f"{TRACES} is set, and its exporter is not here: add "
+            "opentelemetry-exporter-otlp-proto-http to requirements/serve.in, or unset it"
+        ) from None
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return OpenTelemetryMiddleware(app, tracer_provider=provider, excluded_urls="livez,readyz")
+
+
+def main() -> None:
+    """Serve; end with exit code 2 and one sentence where something is wrong."""
+    try:
+        run()
+    except InputError as refusal:
+        say(f"service: {refusal}")
+        raise SystemExit(BAD_INPUT) from None
