@@ -227,7 +227,7 @@ def test_11_a_bento_of_the_blessed_model(project: BakedProject) -> None:
 
 
 @pytest.mark.gate("model file", "changed by one byte after its blessing", "closed")
-@pytest.mark.parametrize("name", ["model.json", "model.skops"])
+@pytest.mark.parametrize("name", ["model.json", "model.onnx", "model.skops"])
 def test_12_a_model_changed_by_one_byte_is_neither_served_nor_packed(
     project: BakedProject, name: str
 ) -> None:
