@@ -130,6 +130,7 @@ EVERYWHERE = [
     "src/PACKAGE/service/page.js",
     "src/PACKAGE/service/pages.py",
     "src/PACKAGE/service/predictor.py",
+    "src/PACKAGE/service/protocol.py",
     "src/PACKAGE/service/requests.py",
     "src/PACKAGE/service/server.py",
     "src/PACKAGE/service/settings.py",

@@ -14,6 +14,7 @@ from ..blessed import CARD, DIRECTORY
 from ..stage import BAD_INPUT, InputError, say
 from . import predictor
 from .app import App
+from .protocol import Protocol
 from .settings import read_settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,6 +59,8 @@ def run() -> None:
         traced(app),
         host=settings.host,
         port=settings.port,
+        http=Protocol,
+        proxy_headers=False,
         access_log=False,
         server_header=False,
         log_level="warning",
