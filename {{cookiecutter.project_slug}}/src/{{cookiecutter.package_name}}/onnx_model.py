@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 LAYOUT = "layout"  # the key in the file's metadata, so that the digest covers it
+RARE = "infrequent_sklearn"  # as scikit-learn calls all categories that share one code
 
 
 class OnnxModel:
@@ -39,6 +40,10 @@ class OnnxModel:
             numbers = [(str(column), str(part)) for column, part in layout["numbers"]]
             self.encoder = Encoder(layout["columns"], numbers, layout["text"], layout["fill"])
             self._classes = layout["classes"]  # None for regression, else (known, all)
+            self._rare = [
+                (layout["text"].index(name), frozenset(values), bool(others))
+                for name, (values, others) in layout["rare"].items()
+            ]
         except FileNotFoundError:
             raise InputError(f"{path} is not there: run `make pipeline`") from None
         except Exception as error:  # onnxruntime has an exception of its own for each fault
@@ -48,6 +53,8 @@ class OnnxModel:
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:
         """Shape (n, k) probabilities in the order of the classes, or (n,) values for regression."""
+        if self._rare:
+            arrays = arrays | {"text": self._with_rare(arrays["text"])}
         found: npt.NDArray[np.float32] = self._session.run(self._output, arrays)[0]
         if self._classes is None:
             return found.reshape(-1)
@@ -58,6 +65,14 @@ class OnnxModel:
         probabilities = np.zeros((len(found), count), dtype=np.float32)
         probabilities[:, known] = found
         return probabilities
+
+    def _with_rare(self, text: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Rare categories under their one name; ``others``: what is not in the list is rare."""
+        text = text.copy()
+        for position, values, others in self._rare:
+            column = text[:, position].tolist()
+            text[:, position] = [RARE if (v in values) != others else v for v in column]
+        return text
 
 
 def convert(model: "Model") -> bytes:
@@ -72,7 +87,7 @@ def convert(model: "Model") -> bytes:
     steps = dict(model.pipeline.steps)
     made = {part.label: part for part in parts(model.columns)}
     branches, inputs, position = [], [], 0
-    layout: dict[str, Any] = {"numbers": [], "text": [], "fill": {}, "classes": None}
+    layout: dict[str, Any] = {"numbers": [], "text": [], "fill": {}, "rare": {}, "classes": None}
     layout["columns"] = list(model.columns)
     for name, transformer, labels in steps["features"].transformers_:
         columns = [made[label] for label in labels]
@@ -86,6 +101,8 @@ def convert(model: "Model") -> bytes:
             impute, transformer = transformer.named_steps.values()
             layout["text"] = [one.column for one in columns]
             layout["fill"] = dict(zip(layout["text"], map(str, impute.statistics_), strict=True))
+            transformer, rare = _without_rare(transformer)
+            layout["rare"] = {layout["text"][k]: about for k, about in rare.items()}
             inputs.append(("text", StringTensorType([None, len(columns)])))
         else:
             raise ValueError(f"no way is known to feed the branch {name!r}")
@@ -105,3 +122,27 @@ def convert(model: "Model") -> bytes:
     entry = made_onnx.metadata_props.add()
     entry.key, entry.value = LAYOUT, json.dumps(layout)
     return bytes(made_onnx.SerializeToString(deterministic=True))
+
+
+def _without_rare(encoder: Any) -> tuple[Any, dict[int, tuple[list[str], bool]]]:
+    """An encoder that knows ``RARE`` as a category, since grouping itself does not convert.
+
+    Also position -> (categories, others): those of the list are rare, or with ``others`` all but
+    those.
+    """
+    grouped = getattr(encoder, "infrequent_categories_", None) if encoder.max_categories else None
+    if grouped is None:
+        return encoder, {}
+    made, rare = copy.copy(encoder), {}
+    others = encoder.handle_unknown == "infrequent_if_exist"
+    made.categories_ = list(encoder.categories_)
+    for position, values in enumerate(grouped):
+        if values is None:
+            continue
+        frequent = [c for c in encoder.categories_[position] if c not in set(values)]
+        made.categories_[position] = np.array([*frequent, RARE], dtype=object)
+        rare[position] = ([str(c) for c in (frequent if others else values)], others)
+    made.max_categories, made._infrequent_enabled = None, False
+    made._infrequent_indices = [None] * len(grouped)
+    made.handle_unknown = "ignore" if others else encoder.handle_unknown
+    return made, rare
