@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -68,6 +69,8 @@ def run() -> None:
         timeout_graceful_shutdown=settings.finish_seconds,
     )
     say(f"service: {app.describe()}, http://{settings.host}:{settings.port}")
+    # uvicorn raises the signal again once all is answered; that end is a good one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Server(config, app).run()
 
 
