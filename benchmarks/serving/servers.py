@@ -115,6 +115,11 @@ def fastapi_onnx(project: Project, folder: Path, port: int) -> Server:
     return _uvicorn("fastapi_onnx", project, folder, port)
 
 
+def fastapi_bytes(project: Project, folder: Path, port: int) -> Server:
+    """FastAPI for its routes alone: the hardest bar, without an OpenAPI page."""
+    return _uvicorn("fastapi_bytes", project, folder, port)
+
+
 def _uvicorn(module: str, project: Project, folder: Path, port: int) -> Server:
     python = python_of(folder, "fastapi")
     command = [str(python), "-m", "uvicorn", f"{module}:app", "--port", str(port)]
@@ -171,6 +176,7 @@ SERVERS: dict[str, Callable[[Project, Path, int], Server]] = {
     "ours": ours,
     "ours-bentoml": ours_bentoml,
     "fastapi-onnx": fastapi_onnx,
+    "fastapi-bytes": fastapi_bytes,
     "fastapi-sklearn": fastapi_sklearn,
     "bentoml-tutorial": tutorial,
     "mlflow-serve": mlflow_serve,

@@ -7,14 +7,15 @@ The return type is what makes current FastAPI fast: pydantic writes the JSON its
 import gc
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 from onnx_model import Model
-from project import MAX_ROWS, answer_class, answers, row_class
+from project import MAX_ROWS, Prediction, answers, row_class
 from pydantic import BaseModel, ConfigDict, Field
 
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 Row: Any = row_class(**STRICT)
-Prediction: Any = answer_class()
 
 
 class Batch(BaseModel):
@@ -26,6 +27,13 @@ class Batch(BaseModel):
 
 app = FastAPI()
 model = Model().getters(rows_are_dicts=False)
+
+
+@app.exception_handler(RequestValidationError)
+async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+    """Say what is wrong without the value: NaN is no JSON and would be answered with 500."""
+    faults = [{key: fault[key] for key in ("loc", "msg", "type")} for fault in error.errors()]
+    return JSONResponse({"detail": faults}, status_code=422)
 
 
 @app.get("/readyz")

@@ -4,12 +4,11 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI
 from pandas_model import load, probabilities
-from project import MAX_ROWS, answer_class, answers, row_class
+from project import MAX_ROWS, Prediction, answers, row_class
 from pydantic import BaseModel, ConfigDict, Field
 
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 Row: Any = row_class(**STRICT)
-Prediction: Any = answer_class()
 
 
 class Batch(BaseModel):

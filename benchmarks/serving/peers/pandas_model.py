@@ -2,10 +2,9 @@
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import skops.io
-from project import COLUMNS, PROJECT, TIMES, utc
+from project import PROJECT, TIMES, utc
 
 WEIGHTS = PROJECT / "model/model.skops"
 
@@ -16,20 +15,13 @@ def load() -> Any:
 
 
 def features(frame: pd.DataFrame) -> pd.DataFrame:
-    """The columns that the pipeline was fitted on: numbers, text, and parts of the time."""
-    parts: dict[str, Any] = {}
-    for name, column in COLUMNS.items():
-        if name in TIMES:
-            moments = pd.to_datetime(frame[name])
-            parts[f"{name} (month)"] = moments.dt.month.astype(float)
-            parts[f"{name} (weekday)"] = moments.dt.day_of_week.astype(float)
-            parts[f"{name} (hour)"] = moments.dt.hour.astype(float)
-        elif column["type"] == "string":
-            parts[name] = pd.Series(frame[name].to_numpy(object), frame.index, dtype=object)
-            parts[name] = parts[name].where(parts[name].notna(), np.nan)
-        else:
-            parts[name] = frame[name].astype(float)
-    return pd.DataFrame(parts, index=frame.index)
+    """The columns that the pipeline was fitted on: a time becomes parts of it."""
+    for name in TIMES:
+        moments = pd.to_datetime(frame.pop(name))
+        frame[f"{name} (month)"] = moments.dt.month
+        frame[f"{name} (weekday)"] = moments.dt.day_of_week
+        frame[f"{name} (hour)"] = moments.dt.hour
+    return frame
 
 
 def table(rows: list[Any]) -> pd.DataFrame:

@@ -10,7 +10,12 @@ from ray import serve
 from starlette.requests import Request
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=128, ray_actor_options={"num_cpus": 1})
+@serve.deployment(
+    num_replicas=1,
+    max_ongoing_requests=128,
+    ray_actor_options={"num_cpus": 1},
+    logging_config={"enable_access_log": False},
+)
 class Predictor:
     """Rows to answers."""
 
@@ -29,6 +34,9 @@ class Predictor:
 
 if __name__ == "__main__":
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])})
+    serve.start(
+        http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])},
+        logging_config={"enable_access_log": False},
+    )
     serve.run(Predictor.bind(), name="predictor", route_prefix="/")
     signal.pause()
