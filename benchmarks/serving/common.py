@@ -11,7 +11,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 TEMPLATE = HERE.parents[1]
 UV = TEMPLATE / ".venv/bin/uv"
-SERVER_CORE, LOAD_CORE = "0", "1"
+SERVER_CORE, LOAD_CORE = [*map(str, sorted(os.sched_getaffinity(0))), "1"][:2]
 # Nothing is sent home by any of the tools, and every server computes with one thread.
 QUIET = {
     "BENTOML_DO_NOT_TRACK": "true",

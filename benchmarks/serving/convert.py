@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import skops.io
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -38,9 +37,7 @@ def convert(project: Path) -> None:
         branches.append(("categorical", categorical[-1], positions))
         fill = dict(zip(text, map(str, categorical[0].statistics_), strict=True))
     columns = ColumnTransformer(branches, sparse_threshold=0.0)
-    columns.fit(np.zeros((2, len(numbers) + len(text)))) if not text else None
     columns.transformers_ = branches
-    columns.sparse_output_ = False
     model = to_onnx(
         Pipeline([("features", columns), ("model", pipeline[-1])]),
         initial_types=inputs,

@@ -58,7 +58,7 @@ def refused(server: Server, port: int, project: Project) -> str:
     row = project.golden["rows"][0]
     columns = project.card["columns"]
     number = next(n for n, c in columns.items() if c["type"] in ("integer", "number"))
-    wrong = (
+    wrong: tuple[dict[str, Any], ...] = (
         {**row, "no such column": 1},
         {name: value for name, value in row.items() if name != number},
         {**row, number: str(row[number])},

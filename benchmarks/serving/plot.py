@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-from tables import middle
+from tables import middle, rounds
 
 PANELS = ("1 row, 16 connections", "100 rows, 16 connections")
 WIDTH, LABEL, BAR, GAP, VALUE, MARGIN = 860, 130, 16, 5, 60, 16
@@ -37,7 +37,7 @@ def plot(results: dict[str, Any]) -> str:
         y += 20 + len(model["servers"]) * (BAR + GAP)
     about = results["about"]
     y += 24
-    note = f"{about['cpu']}, medians of {about['rounds']} rounds, {about['date'][:10]}"
+    note = f"{about['cpu']}, {rounds(about)}, {about['date'][:10]}"
     parts.append(f'<text class="quiet" x="{MARGIN}" y="{y}">{escape(note)}</text>')
     height = round(y + 16)
     return (

@@ -15,6 +15,11 @@ from common import SERVER_CORE, Trouble, environment, say
 from servers import Server
 
 PATIENCE = 120.0  # seconds until the first answer
+SETTLE, WATCH, IDLE = (
+    30.0,
+    0.3,
+    0.25,
+)  # seconds at most, between looks, share of a core that is idle
 MARK = "GATEHOUSE_BENCHMARK"
 
 
@@ -93,6 +98,26 @@ class Running:
                     if name.lower() in total:
                         total[name.lower()] += int(rest.split()[0]) / 1024
         return {name: round(value, 1) for name, value in total.items()}
+
+    def settle(self) -> None:
+        """Wait until nothing is left of the load: wrk hangs up while answers are being made."""
+        until, before = time.perf_counter() + SETTLE, self._ticks()
+        while time.perf_counter() < until:
+            time.sleep(WATCH)
+            now = self._ticks()
+            if now - before <= IDLE * WATCH * os.sysconf("SC_CLK_TCK"):
+                return
+            before = now
+        say(f"{self.name} is still busy {SETTLE:.0f} s after the load has ended")
+
+    def _ticks(self) -> int:
+        """Processor time of all its processes."""
+        total = 0
+        for process in self.processes():
+            with suppress(OSError):
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                total += int(fields[11]) + int(fields[12])
+        return total
 
     def _end(self) -> None:
         for sign, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):

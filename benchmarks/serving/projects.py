@@ -24,6 +24,7 @@ model:
     class: sklearn.linear_model.LogisticRegression
     params: {}
 """
+TEMPLATE_FOLDER = "{{cookiecutter.project_slug}}"
 ROWS, COLUMNS = 20_000, 30
 BODIES = 16  # distinct requests that are sent in turn
 
@@ -34,6 +35,7 @@ class Project:
 
     model: str
     path: Path
+    template: str  # the commit that made it
 
     @property
     def package(self) -> str:
@@ -100,9 +102,11 @@ def project(folder: Path, model: str) -> Project:
             _logistic(made / "params.yaml")
         say(f"project {model}: make setup pipeline gate (a minute or two)")
         run(["make", "setup", "pipeline", "gate"], made, "make setup pipeline gate")
-        ready.touch()
+        ready.write_text(commit(), encoding="utf-8")
     [made] = [path for path in place.iterdir() if path.is_dir()]
-    found = Project(model, made)
+    found = Project(model, made, ready.read_text(encoding="utf-8"))
+    if found.template != commit():
+        say(f"project {model}: made by template {found.template}; to make it anew, remove {place}")
     if not found.onnx.exists():
         _convert(folder, found)
     return found
@@ -143,8 +147,12 @@ def _convert(folder: Path, found: Project) -> None:
 
 
 def commit() -> str:
-    """The commit of the template."""
-    asked = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(
-        asked, cwd=TEMPLATE, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    """The last commit that changed what is generated; ``-dirty`` with changes on top."""
+
+    def git(*words: str) -> str:
+        asked = ["git", *words, "--", TEMPLATE_FOLDER, "cookiecutter.json", "hooks"]
+        done = subprocess.run(asked, cwd=TEMPLATE, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    dirty = "-dirty" if git("status", "--porcelain") else ""
+    return (git("log", "-1", "--format=%h") or "unknown") + dirty

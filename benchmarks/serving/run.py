@@ -4,7 +4,8 @@
 
 FOLDER keeps environments and generated projects for another call, and gets results.json,
 results.md and results.svg. Correctness first: a server whose answers differ from the pipeline's
-own model is not measured. A round measures every server once; figures are medians over rounds.
+own model is not measured. A round measures every server once; figures are medians over rounds,
+which for all models and servers take about an hour.
 Linux, two cores, wrk, make, git and uv's or Python's packages are needed.
 """
 

@@ -4,6 +4,7 @@ To add one, write a function from a project, a folder and a port to a ``Server``
 ``SERVERS``.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -130,8 +131,9 @@ def _uvicorn(module: str, project: Project, folder: Path, port: int) -> Server:
 def mlflow_serve(project: Project, folder: Path, port: int) -> Server:
     """``mlflow models serve`` in its own environment."""
     python = python_of(folder, "mlflow")
-    model = folder / "mlflow" / project.model
-    env = {"PROJECT": str(project.path), "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin"}
+    model = folder / "mlflow" / project.golden["model_digest"].removeprefix("sha256:")[:12]
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    env = {"PROJECT": str(project.path), "PATH": path}
     if not (model / "MLmodel").exists():
         shutil.rmtree(model, ignore_errors=True)
         run([str(python), str(PEERS / "mlflow_log.py"), str(model)], folder, "mlflow", **env)
@@ -169,7 +171,10 @@ def _source(project: Project) -> Path:
 
 def _must_have(project: Project, name: str) -> None:
     if not (_source(project) / name).exists():
-        raise Trouble(f"the generated project has no src/{project.package}/{name}")
+        raise Trouble(
+            f"the generated project has no src/{project.package}/{name}: if the template has it "
+            f"now, remove {project.path.parent} and run this again"
+        )
 
 
 SERVERS: dict[str, Callable[[Project, Path, int], Server]] = {

@@ -1,6 +1,7 @@
 """Does the memory of our service grow under load that does not end?"""
 
 import argparse
+import json
 import socket
 import subprocess
 import time
@@ -52,7 +53,7 @@ def soak(given: argparse.Namespace) -> int:
     first = next(one for one in samples if one["s"] >= seconds / 10)
     growth = 100 * (samples[-1]["rss"] / first["rss"] - 1)
     found: dict[str, Any] = {"server": name, "model": served.model, "seconds": seconds}
-    found |= {"growth_percent": round(growth, 2), "load": said[0] if said else None}
+    found |= {"growth_percent": round(growth, 2), "load": json.loads(said[0]) if said else None}
     write_json(given.folder / "soak.json", {**found, "samples": samples})
     say(
         f"soak: {name}, {seconds / 60:.0f} min: {first['rss']:,.0f} to {samples[-1]['rss']:,.0f} "
