@@ -108,7 +108,9 @@ def project(folder: Path, model: str) -> Project:
     if found.template != commit():
         say(f"project {model}: made by template {found.template}; to make it anew, remove {place}")
     if not found.onnx.exists():
-        _convert(folder, found)
+        raise Trouble(
+            f"project {model}: its pipeline wrote no model.onnx; see predictions/parity.json"
+        )
     return found
 
 
@@ -137,13 +139,6 @@ def _logistic(path: Path) -> None:
     if "scale: standard" not in head or not regressor:
         raise Trouble("params.yaml of the template has changed its form: adapt projects.py")
     path.write_text(head + LOGISTIC + regressor + tail, encoding="utf-8")
-
-
-def _convert(folder: Path, found: Project) -> None:
-    """Make ``model.onnx`` beside the project for a template that makes none."""
-    say(f"project {found.model}: its pipeline wrote no model.onnx, converting here")
-    command = [str(python_of(folder, "convert")), str(HERE / "convert.py"), str(found.path)]
-    run(command, folder, "conversion to ONNX")
 
 
 def commit() -> str:

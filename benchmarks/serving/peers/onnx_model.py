@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from project import COLUMNS, PROJECT, TIMES, utc
+from project import PROJECT, utc
 
 _PARTS = {
     "month": lambda moment: moment.month,
@@ -28,20 +28,15 @@ class Model:
         )
         metadata = self._session.get_modelmeta().custom_metadata_map
         layout = json.loads(metadata["layout"])
-        numbers: list[str] = layout["numbers"]
+        numbers = [(str(column), str(part)) for column, part in layout["numbers"]]
         self._text: list[str] = layout["text"]
         self._fill: dict[str, str] = layout["fill"]
-        # Of a time come parts, each behind its name in brackets.
-        self._plain = [name for name in numbers if name in COLUMNS]
-        self._parts = [
-            (time, _PARTS[part])
-            for time in TIMES
-            for part in _PARTS
-            if f"{time} ({part})" in numbers
-        ]
-        made = [f"{time} ({part})" for time in TIMES for part in _PARTS]
-        if self._plain + [name for name in made if name in numbers] != numbers:
+        self._plain = [column for column, part in numbers if part == "value"]
+        self._parts = [(column, _PARTS[part]) for column, part in numbers if part != "value"]
+        if any(part == "value" for _, part in numbers[len(self._plain) :]):
             raise SystemExit(f"features in an order that is not expected: {numbers}")
+        if layout["rare"]:
+            raise SystemExit("grouped categories are not in this comparison")
 
     def getters(self, rows_are_dicts: bool) -> "Feeder":
         """What takes the values out of rows."""
