@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from common import HERE, TEMPLATE, Trouble, run, say
-from environments import python_of
+from common import TEMPLATE, Trouble, run, say
 
 MODELS = {
     "logistic": "logistic regression, 30 numbers",

@@ -40,8 +40,17 @@ def by_columns(rows: Rows) -> Request:
 
 
 def as_list(answer: Any) -> list[dict[str, Any]]:
-    """One answer or many, as many."""
-    return answer if isinstance(answer, list) else [answer]
+    """One answer or many, as rows or as columns: as many."""
+    if isinstance(answer, list):
+        return answer
+    if not isinstance(answer["prediction"], list):
+        return [answer]
+    labels, columns = list(answer["probabilities"]), answer["probabilities"].values()
+    rows = [dict(zip(labels, values, strict=True)) for values in zip(*columns, strict=True)]
+    return [
+        {"prediction": said, "probabilities": row}
+        for said, row in zip(answer["prediction"], rows, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
