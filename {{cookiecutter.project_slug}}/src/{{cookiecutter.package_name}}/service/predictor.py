@@ -97,8 +97,13 @@ class SkopsPredictor(Predictor):
     slow = True
 
     def __init__(self, about: Blessed, schema: Schema, root: Path) -> None:
-        from .. import model as store
-
+        try:
+            from .. import model as store
+        except ImportError:
+            raise InputError(
+                "this model is not served as ONNX, and what its own format needs is not installed: "
+                "install requirements/serve-skops.txt (`make serve` does)"
+            ) from None
         columns = schema.features
         text = [name for name, column in columns.items() if column.type == "string"]
         numbers = [n for n, c in columns.items() if c.type not in ("string", "datetime")]
