@@ -123,6 +123,7 @@ EVERYWHERE = [
     "src/PACKAGE/service/app.py",
     "src/PACKAGE/service/arrow.py",
     "src/PACKAGE/service/bento.py",
+    "src/PACKAGE/service/body.py",
     "src/PACKAGE/service/inputs.py",
     "src/PACKAGE/service/numbers.py",
     "src/PACKAGE/service/page.css",

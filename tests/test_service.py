@@ -300,6 +300,33 @@ def test_a_body_that_never_ends_is_given_up(client: Make) -> None:
     assert app.numbers.waiting == 0
 
 
+def test_large_bodies_together_hold_no_more_than_eight_of_the_largest(client: Make) -> None:
+    app = client(max_bytes=1000)
+    head = {"content-type": "application/json"}
+    pieces = [b"[" + b" " * 449, b" " * 450, b"]"]
+
+    async def crowd(clients: int) -> list[int]:
+        asked = [app.ask("POST", "/predict", list(pieces), head) for _ in range(clients)]
+        return [answer.status for answer in await asyncio.gather(*asked)]
+
+    whole = app.app._bodies.read
+
+    # Piece by piece in turn, as when all of them wait for the network.
+    async def in_turn(headers: Any, receive: Any, got: Any) -> Any:
+        async def later() -> Any:
+            await asyncio.sleep(0)
+            return await receive()
+
+        return await whole(headers, later, got)
+
+    app.app._bodies.read = in_turn
+    assert asyncio.run(crowd(8)) == [422] * 8
+    found = asyncio.run(crowd(12))
+    assert set(found) == {422, 429}
+    # Nothing is held when all are answered.
+    assert asyncio.run(crowd(8)) == [422] * 8
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 def test_another_content_type_is_refused(client: Make, kind: str) -> None:
     answer = client().post("/predict", ROW, content_type=kind)
@@ -439,13 +466,13 @@ def test_too_many_at_once_are_sent_away_with_a_time_to_come_back(client: Make) -
 
     async def crowd() -> list[int]:
         gate = asyncio.Event()
-        whole = app.app._body
+        whole = app.app._bodies.read
 
         async def slow_body(*arguments: Any) -> bytes:
             await gate.wait()
             return bytes(await whole(*arguments))
 
-        app.app._body = slow_body
+        app.app._bodies.read = slow_body
         asked = [asyncio.create_task(app.ask("POST", "/predict", [body], head)) for _ in range(5)]
         await asyncio.sleep(0.01)
         assert not app.app.ready

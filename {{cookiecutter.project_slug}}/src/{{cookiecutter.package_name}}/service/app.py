@@ -20,12 +20,12 @@ from pydantic_core import to_json
 from ..stage import say
 from . import pages
 from .access import Access, Refused
+from .body import Bodies, Receive
 from .numbers import Numbers
 from .predictor import Predictor
 from .requests import ARROW, Hooks, Reply, Requests
 from .settings import Settings
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
@@ -60,6 +60,7 @@ class App:
         self._pages = pages.make(self._requests, keys=self.access.needed) if pages_on else {}
         self._prefix, self._next = token_hex(6).encode(), count(1)
         self.draining = False
+        self._bodies = Bodies(settings.max_bytes, settings.body_seconds)
         self._requests.warm_up()  # refuses to start where not even this can be predicted
 
     def describe(self) -> str:
@@ -143,10 +144,16 @@ class App:
             kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if kind != JSON and not (kind == ARROW and path == "/predict_batch"):
                 raise Refused(415, "send Content-Type: application/json")
-            body = await self._body(headers, receive)
-            if path == "/predict":
-                return await self._requests.one(body, explain=scope["query_string"] == b"explain=1")
-            return await self._requests.batch(body, arrow=kind == ARROW)
+            pieces: list[bytes] = []
+            try:
+                body = await self._bodies.read(headers, receive, pieces)
+                if path == "/predict":
+                    explain = scope["query_string"] == b"explain=1"
+                    return await self._requests.one(body, explain=explain)
+                return await self._requests.batch(body, arrow=kind == ARROW)
+            finally:
+                if pieces:
+                    self._bodies.release(pieces)
         if path in GET and method not in ("GET", "HEAD"):
             return _not_allowed(b"GET, HEAD")
         if path in OPEN:
@@ -163,38 +170,6 @@ class App:
         if self.access.needed or self.settings.rate:
             bearer = headers.get(b"authorization", b"").decode("latin-1")
             self.access.check(bearer, headers.get(b"x-api-key", b"").decode("latin-1"))
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
-        most = self.settings.max_bytes
-        said = headers.get(b"content-length", b"")
-        if said.isdigit() and int(said[:20]) > most:
-            raise _too_large(most)
-        message = await receive()
-        if message["type"] == "http.request" and not message.get("more_body"):
-            body: bytes = message["body"]
-            if len(body) > most:
-                raise _too_large(most)
-            return body
-        parts, length = [], 0
-        try:
-            async with asyncio.timeout(self.settings.body_seconds):
-                while True:
-                    if message["type"] != "http.request":
-                        raise Refused(400, "the connection was closed before the body was here")
-                    parts.append(message["body"])
-                    length += len(message["body"])
-                    if length > most:
-                        raise _too_large(most)
-                    if not message.get("more_body"):
-                        return b"".join(parts)
-                    message = await receive()
-        except TimeoutError:
-            seconds = self.settings.body_seconds
-            raise Refused(408, f"the body was not here within {seconds:g} s") from None
-
-
-def _too_large(most: int) -> Refused:
-    return Refused(413, f"the body has more than {most:,} bytes: send fewer rows at once")
 
 
 def _not_allowed(allowed: bytes) -> Reply:

@@ -23,12 +23,13 @@ def _lock(root: Path) -> str:
 class Front:
     """The application, in place of what BentoML would do next."""
 
-    def __init__(self, _: Any) -> None:
-        self._app = make_app()
+    def __init__(self, behind: Any) -> None:
+        self._app, self._behind = make_app(), behind
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One request."""
-        await self._app(scope, receive, send)
+        """One request; start and end are BentoML's."""
+        app = self._behind if scope["type"] == "lifespan" else self._app
+        await app(scope, receive, send)
 
 
 try:

@@ -36,6 +36,7 @@ class Reply:
     body: bytes
     type: bytes = b"application/json"
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    found: Found | None = None
     after: After | None = None
 
 
@@ -97,14 +98,21 @@ class Requests:
         answer = self.predictor.answers(found.raw)[0]
         if explain:
             answer |= {"explanation": self._explain(rows[0], answer)}
-        return self._reply(to_json(answer), rows, found)
+        return self._count(self._reply(to_json(answer), rows, found))
 
     async def batch(self, body: bytes, *, arrow: bool) -> Reply:
         """Predict a batch; rows get rows back, columns get columns, Arrow gets Arrow."""
         work = partial(self._arrow if arrow else self._json, body)
         if len(body) < INLINE and not self.predictor.slow:
-            return work()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return self._count(work())
+        loop = asyncio.get_running_loop()
+        return self._count(await loop.run_in_executor(self._pool, work))
+
+    def _count(self, reply: Reply) -> Reply:
+        # Here and not where the reply is made, which may be in another thread.
+        if reply.found is not None:
+            self._numbers.predicted(*reply.found)
+        return reply
 
     def _json(self, body: bytes) -> Reply:
         batch = self._read_batch(body)
@@ -141,8 +149,7 @@ class Requests:
             raise Refused(422, "the model has no finite answer for these values")
 
     def _reply(self, body: bytes, rows: Any, found: Found) -> Reply:
-        self._numbers.predicted(*found)
-        reply = Reply(200, body)
+        reply = Reply(200, body, found=found)
         if self.hooks.log is not None:
             reply.after = partial(self._log, rows, found)
         return reply
