@@ -14,9 +14,9 @@ import yaml
 from baked import BakedProject
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from serving import MARKUP, QUOTES, TARGET, WHEN, golden, listening, odd_project, served
@@ -82,10 +82,15 @@ def page(browser: WebDriver, address: str) -> WebDriver:
 
 def opened(browser: WebDriver, address: str) -> WebDriver:
     """The page, loaded without a word in the console."""
-    browser.get_log("browser")
+    console(browser)
     browser.get(f"{address}/")
-    assert browser.get_log("browser") == []
+    assert console(browser) == []
     return browser
+
+
+def console(browser: WebDriver) -> list[Any]:
+    """What the console was told since it was last asked: a violation of the policy, an error."""
+    return list(browser.get_log("browser"))  # type: ignore[no-untyped-call]
 
 
 def control(page: WebDriver, label: str) -> WebElement:
@@ -164,7 +169,7 @@ def test_golden_rows_get_their_golden_answers(page: WebDriver, project: BakedPro
         different.add(expected["prediction"])
     assert len(different) == 2
     assert page.find_element(By.ID, "digest").text == offline["model_digest"]
-    assert page.get_log("browser") == []
+    assert console(page) == []
 
 
 @pytest.mark.slow
@@ -214,7 +219,7 @@ def test_enter_submits(page: WebDriver) -> None:
 @pytest.mark.slow
 def test_the_keyboard_reaches_every_field_in_order(page: WebDriver) -> None:
     control(page, MARKUP).click()
-    order = []
+    order: list[WebElement] = []
     for _ in range(40):
         element = page.switch_to.active_element
         if element.tag_name == "button":
@@ -243,7 +248,7 @@ def test_the_log_would_show_a_violation(page: WebDriver) -> None:
         "document.body.append(s)"
     )
     assert page.execute_script("return window.ran") is None
-    assert "Content Security Policy" in str(page.get_log("browser"))
+    assert "Content Security Policy" in str(console(page))
 
 
 @pytest.mark.slow
