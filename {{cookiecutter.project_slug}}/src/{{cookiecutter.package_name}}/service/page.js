@@ -2,6 +2,7 @@
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const at = (id) => document.getElementById(id);
 const make = (tag, text = "", props = {}) => Object.assign(document.createElement(tag), { textContent: text, ...props });
+const MOST_LINES = 5; // the form must stay in sight
 const numeric = (column) => column.type === "integer" || column.type === "number";
 
 at("target").textContent = facts.target;
@@ -74,13 +75,17 @@ function show(status, said) {
   at("answer").textContent = good ? `${facts.target}: ${said.prediction}` : said.error;
   at("answer").classList.toggle("refused", !good);
   at("probabilities").replaceChildren();
-  for (const [label, p] of Object.entries(said.probabilities ?? {}).sort((a, b) => b[1] - a[1]).slice(0, 20)) {
+  const found = Object.entries(said.probabilities ?? {}).sort((a, b) => b[1] - a[1]);
+  for (const [label, p] of found.slice(0, MOST_LINES)) {
     const line = at("probabilities").insertRow();
     line.append(make("th", label, { scope: "row" }));
     const bar = make("meter", "", { value: p });
     bar.setAttribute("aria-hidden", "true"); // the number stands beside it
     line.insertCell().append(bar);
     line.insertCell().textContent = p.toFixed(3);
+  }
+  if (found.length > MOST_LINES) {
+    at("probabilities").insertRow().append(make("th", `and ${found.length - MOST_LINES} less probable`, { className: "hint" }));
   }
   markKey(status === 401 ? said.error : "");
   for (const { column, mark } of fields) {
