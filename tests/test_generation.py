@@ -104,6 +104,8 @@ EVERYWHERE = [
     "src/PACKAGE/arrays.py",
     "src/PACKAGE/baseline.py",
     "src/PACKAGE/blessed.py",
+    "src/PACKAGE/client.py",
+    "src/PACKAGE/client_form.py",
     "src/PACKAGE/evaluate.py",
     "src/PACKAGE/explain.py",
     "src/PACKAGE/golden.py",

@@ -27,6 +27,7 @@ PROBLEM = {
         },
     },
 }
+MOST_CHOICES = 200  # a list of more is no help to who must choose
 ERRORS = {
     "400": "no JSON, or the connection was closed",
     "401": "no valid key",
@@ -131,16 +132,17 @@ def _page(requests: "Requests", *, keys: bool) -> Reply:
         "target": schema.target,
         "digest": requests.predictor.digest,
         "keys": keys,
+        "most_choices": MOST_CHOICES,
         "columns": [
             {"name": name, **column.model_dump(include={"type", "nullable", "min", "max"}),
-             "categories": (column.categories or [])[:200]}
+             "categories": (column.categories or [])[: MOST_CHOICES + 1]}
             for name, column in schema.features.items()
         ],
     }  # fmt: skip
-    # "<" in a name must not end the element that holds the facts.
+    # "<" in a name must not end the element that holds the facts, nor any name be a place to fill.
     text = json.dumps(facts).replace("<", "\\u003c")
-    html = html.replace("/*STYLE*/", style).replace("/*FACTS*/", text)
-    html = html.replace("/*SCRIPT*/", script)
+    html = html.replace("/*STYLE*/", style).replace("/*SCRIPT*/", script)
+    html = html.replace("/*FACTS*/", text)
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
