@@ -186,7 +186,7 @@ def test_9_serve_and_ask(project: BakedProject) -> None:
             assert (
                 answer["model_digest"] == json.loads(project.read("blessing.json"))["model_digest"]
             )
-            assert post(f"{address}/predict", row | {"basket €": "250"})[0] == 400
+            assert post(f"{address}/predict", row | {"basket €": "250"})[0] == 422
             status, answers = post(f"{address}/predict_batch", {"rows": [row, row]})
             assert (status, answers) == (200, [answer, answer])
         finally:
