@@ -31,11 +31,12 @@ REMOTE = re.compile(
 # Import names a package of the same name would hide. The standard library is asked for its own;
 # the last two lines are modules that only some of the Pythons a project may use still have.
 TAKEN = (
-    "attr attrs bentoml click cloudpickle conf cookiecutter dask data deepchecks deploy docs dvc "
-    "fsspec git httptools httpx jinja2 joblib matplotlib mlflow mypy numpy onnx onnxruntime ops "
-    "opentelemetry orjson packaging pandas pandera pip pkg_resources plotly prometheus_client "
-    "psutil pyarrow pydantic pytest ray reports requests ruff scipy setuptools skl2onnx sklearn "
-    "skops sqlalchemy src starlette test tests uv uvicorn uvloop wheel yaml "
+    "aiokafka anyio attr attrs bentoml click cloudpickle conf cookiecutter dask data deepchecks "
+    "deploy docs dvc faststream fsspec git httptools httpx jinja2 joblib matplotlib mlflow mypy "
+    "nats numpy onnx onnxruntime ops opentelemetry orjson packaging pandas pandera pip "
+    "pkg_resources plotly prometheus_client psutil pyarrow pydantic pytest ray redis reports "
+    "requests ruff scipy setuptools skl2onnx sklearn skops sqlalchemy src starlette test tests uv "
+    "uvicorn uvloop wheel yaml "
     "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap "
     "msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib"
 )

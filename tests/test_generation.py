@@ -126,6 +126,7 @@ EVERYWHERE = [
     "src/PACKAGE/service/arrow.py",
     "src/PACKAGE/service/bento.py",
     "src/PACKAGE/service/body.py",
+    "src/PACKAGE/service/direct.py",
     "src/PACKAGE/service/inputs.py",
     "src/PACKAGE/service/numbers.py",
     "src/PACKAGE/service/page.css",
@@ -141,6 +142,7 @@ EVERYWHERE = [
     "src/PACKAGE/stage.py",
     "src/PACKAGE/table.py",
     "src/PACKAGE/train.py",
+    "src/PACKAGE/wheel.py",
     "tests/conftest.py",
     "tests/code/test_features.py",
     "tests/code/test_model.py",
@@ -183,6 +185,34 @@ def test_another_data_remote_brings_the_lock_of_its_plug_in(bake: Bake, kind: st
     assert project.read("requirements/remote.in").endswith(f"-c train.txt\ndvc-{kind}\n")
     [plug_in] = re.findall(r"^dvc-\w+", project.read("requirements/remote.txt"), re.MULTILINE)
     assert plug_in == f"dvc-{kind}"
+
+
+@pytest.mark.parametrize("kind", ["nats", "redis", "kafka"])
+def test_a_broker_brings_the_consumer_and_the_lock_of_its_client(bake: Bake, kind: str) -> None:
+    project = bake(broker=kind)
+    more = {
+        "requirements/consumer.in",
+        "requirements/consumer.txt",
+        "src/flight_delays/service/brokers.py",
+        "src/flight_delays/service/consumer.py",
+    }
+    assert project.files() == expected("flight_delays") | EXAMPLE_ONLY | more
+    assert f"faststream[{kind}]" in project.read("requirements/consumer.in")
+    lock = project.read("requirements/consumer.txt")
+    client = {"nats": "nats-py", "redis": "redis", "kafka": "aiokafka"}[kind]
+    assert re.search(rf"^{client}==", lock, re.MULTILINE)
+    assert "://" not in lock
+    served = pins(project, "serve-skops")
+    mine = pins(project, "consumer")
+    shared = mine.keys() & served.keys()
+    assert {"numpy", "onnxruntime", "pydantic"} <= shared
+    assert {name: mine[name] for name in shared} == {name: served[name] for name in shared}
+    assert "consume " in project.make().stdout
+
+
+def test_without_a_broker_nothing_speaks_of_one(example: BakedProject) -> None:
+    for name in ("Makefile", "README.md"):
+        assert not re.search("faststream|consume:|make consume", example.read(name)), name
 
 
 LICENSES = {
@@ -247,18 +277,20 @@ def test_locks_are_hashed_and_name_no_host(example: BakedProject) -> None:
         assert "index-url" not in lock
 
 
-def test_train_and_serve_share_versions(example: BakedProject) -> None:
-    def pins(name: str) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for package, version in re.findall(
-            r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ \n]+)",
-            example.read(f"requirements/{name}.txt"),
-            re.MULTILINE,
-        ):
-            found.setdefault(package, set()).add(version)
-        return found
+def pins(project: BakedProject, name: str) -> dict[str, set[str]]:
+    """The versions of a lock; more than one where Pythons differ."""
+    found: dict[str, set[str]] = {}
+    for package, version in re.findall(
+        r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^ \n]+)",
+        project.read(f"requirements/{name}.txt"),
+        re.MULTILINE,
+    ):
+        found.setdefault(package, set()).add(version)
+    return found
 
-    train, serve, skops = pins("train"), pins("serve"), pins("serve-skops")
+
+def test_train_and_serve_share_versions(example: BakedProject) -> None:
+    train, serve, skops = (pins(example, name) for name in ("train", "serve", "serve-skops"))
     assert {"numpy", "onnxruntime", "pydantic"} <= train.keys() & serve.keys()
     assert {"scikit-learn", "pandas", "skops"} <= train.keys() & skops.keys()
     assert not {"scikit-learn", "pandas", "skops"} & serve.keys()

@@ -2,4 +2,5 @@
 
 ``app`` answers requests, ``inputs`` says what a request may hold, ``predictor`` runs the model,
 ``access`` asks for keys, ``numbers`` counts, ``bento`` is what BentoML packs.
+``direct`` does without a server.
 """

@@ -21,6 +21,7 @@ from ..stage import say
 from . import pages
 from .access import Access, Refused
 from .body import Bodies, Receive
+from .inputs import problems
 from .numbers import Numbers
 from .predictor import Predictor
 from .requests import ARROW, Hooks, Reply, Requests
@@ -34,7 +35,6 @@ POST = frozenset(("/predict", "/predict_batch"))
 GET = frozenset(("/", "/docs.json", "/livez", "/readyz", "/metrics"))
 OPEN = frozenset(("/livez", "/readyz"))  # asked by engines that hold no key
 PAGES = frozenset(("/", "/docs.json"))
-PROBLEMS = 20
 LINGER_SECONDS = 2.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE: Headers = [
@@ -188,16 +188,9 @@ def _refusal(error: Refused) -> Reply:
 
 def _invalid(error: ValidationError) -> Reply:
     """400 for what is no JSON, else 422; the fields by name, without what they held."""
-    found = error.errors(include_url=False, include_input=False, include_context=False)
-    if found[0]["type"] == "json_invalid":
+    if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
         return Reply(400, to_json({"error": "the body is not valid JSON"}))
-    fields = [
-        {"field": ".".join(str(part)[:200] for part in one["loc"]), "problem": one["msg"][:200]}
-        for one in found[:PROBLEMS]
-    ]
-    first = fields[0]["field"] or "the body"
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    text = f"{first}: {fields[0]['problem']}{more}"
+    text, fields = problems(error)
     # A surrogate in a column's name cannot be written as UTF-8.
     return Reply(422, to_json({"error": text, "fields": fields}))
 

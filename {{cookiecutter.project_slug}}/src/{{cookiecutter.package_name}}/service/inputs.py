@@ -6,13 +6,21 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
 from ..arrays import Arrays
 from ..schema import NUMBERS, Column, Schema
 
 # Strict: "1" is no number, and NaN would turn into an answer that means nothing.
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+PROBLEMS = 20  # as many are named
 
 
 def _iso_text(value: object) -> object:
@@ -109,6 +117,18 @@ def describe(column: Column) -> str:
         more = ", …" if len(column.categories) > 20 else ""
         parts.append("usually one of " + ", ".join(column.categories[:20]) + more)
     return "; ".join(parts)
+
+
+def problems(error: ValidationError) -> tuple[str, list[dict[str, str]]]:
+    """One sentence, and the fields by name, without what they held."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    fields = [
+        {"field": ".".join(str(part)[:200] for part in one["loc"]), "problem": one["msg"][:200]}
+        for one in found[:PROBLEMS]
+    ]
+    first = fields[0]["field"] or "the body"
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{first}: {fields[0]['problem']}{more}", fields
 
 
 def _kind(column: Column, *, refuse: bool) -> Any:
