@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from baked import BakedProject
-from brokers import KINDS, PREDICTIONS, REFUSED, REQUESTS, Redis, Server, eventually
+from brokers import KINDS, PREDICTIONS, REFUSED, REQUESTS, Nats, Redis, Server, eventually
 from conftest import bake_into
 from serving import ROW, bless, write_blessing
 
@@ -293,6 +293,45 @@ def test_a_broker_may_come_late_and_go_for_a_while(made: Made, kind: str, tmp_pa
             broker.send(body("late"))
             eventually(lambda: broker.ids() == ["early", "late"])
             consumer.end(signal.SIGTERM, 0)
+    finally:
+        broker.stop()
+
+
+def test_nats_that_keeps_nothing_is_not_used(made: Made, tmp_path: Path) -> None:
+    class WithoutJetStream(Nats):
+        def command(self) -> list[str]:
+            return [word for word in super().command() if word != "-js"]
+
+    broker = WithoutJetStream(tmp_path)
+    settings = {"BROKER_START_SECONDS": "2"}
+    try:
+        url = broker.start().url
+        with consuming(made("nats"), url, ready=False, variables=settings) as consumer:
+            assert consumer.process.wait(30) == 3
+            assert "(JetStream is off: nats-server -js)" in consumer.said()
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize("words", ["me:right", "me:wrong"])
+def test_a_password_opens_the_broker_and_is_not_shown(
+    made: Made, tmp_path: Path, words: str
+) -> None:
+    class Closed(Nats):
+        def command(self) -> list[str]:
+            return [*super().command(), "--user", "me", "--pass", "right"]
+
+    broker = Closed(tmp_path)
+    settings = {"BROKER_START_SECONDS": "2"}
+    try:
+        url = broker.start().url.replace("//", f"//{words}@")
+        with consuming(made("nats"), url, ready=False, variables=settings) as consumer:
+            if words == "me:right":
+                consumer.wait_for("consume: model sha256:")
+                consumer.end(signal.SIGTERM, 0)
+            else:
+                assert consumer.process.wait(30) == 3
+            assert words.partition(":")[2] not in consumer.said()
     finally:
         broker.stop()
 
