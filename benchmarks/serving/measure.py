@@ -54,7 +54,8 @@ def measure(given: argparse.Namespace) -> int:
                     say(f"NOT MEASURED: {name} on {model}: {trouble}")
         write_json(given.folder / "results.json", results)
         write_text(given.folder / "results.md", tables(results))
-        write_text(given.folder / "results.svg", plot(results))
+        if not given.rates:
+            write_text(given.folder / "results.svg", plot(results))
     sys.stdout.write(tables(results))
     say(f"written: results.json, results.md, results.svg in {given.folder}")
     servers = [s for m in results["models"].values() for s in m["servers"].values()]
@@ -78,9 +79,11 @@ def one(
         round_: dict[str, Any] = {"cold_start_s": round(running.cold_start, 2)}
         closed_loop(port, *shapes["1 row"], 16, 1 if given.quick else 3)  # warm
         running.settle()
-        round_["closed"] = closed(given, running, shapes)
-        # The rows of one request fit one send; more rows have no fixed rates.
-        held = max(cell["rate"] for key, cell in round_["closed"].items() if "1 row," in key)
+        held, round_["closed"] = float("inf"), {}
+        if not given.rates:
+            round_["closed"] = closed(given, running, shapes)
+            # The rows of one request fit one send; more rows have no fixed rates.
+            held = max(cell["rate"] for key, cell in round_["closed"].items() if "1 row," in key)
         round_["open"] = opened(given, running, shapes["1 row"], held)
         running.check()
         round_["memory_mib"] = running.memory()

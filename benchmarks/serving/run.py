@@ -30,6 +30,7 @@ def options(names: list[str], models: list[str]) -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", metavar="NAME", default=models, choices=models)
     parser.add_argument("--rounds", type=int, help="default 3")
     parser.add_argument("--seconds", type=float, help="of each measurement, default 3")
+    parser.add_argument("--rates", action="store_true", help="only one row at fixed rates")
     parser.add_argument(
         "--soak", type=float, metavar="MINUTES", help="only this: does the memory of ours grow?"
     )

@@ -80,6 +80,8 @@ def _throughput(model: dict[str, Any]) -> list[str]:
         for one in server["rounds"]:
             keys += [key for key in one["closed"] if key not in keys]
     forms = list(dict.fromkeys(key.rpartition(", ")[0] for key in keys))
+    if not forms:
+        return []
     lines = ["Requests a second (p99 in milliseconds), closed loop:"]
     for form in forms:
         loads = [key.rpartition(", ")[2] for key in keys if key.rpartition(", ")[0] == form]
