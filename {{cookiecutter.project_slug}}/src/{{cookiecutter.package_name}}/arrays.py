@@ -80,6 +80,8 @@ class Encoder:
         self.names, self.numbers = list(columns), list(numbers)
         self.text, self.fill = list(text), dict(fill)
         self._plain = self.numbers == [(name, "value") for name in self.names]
+        self._plain_names = [name for name, part in self.numbers if part == "value"]
+        self._moments = list(dict.fromkeys(n for n, part in self.numbers if part != "value"))
 
     def rows(self, rows: Sequence[Collection[Any]]) -> Arrays:
         """Encode rows, each the values of all columns in order: number, boolean, text, moment or
@@ -98,8 +100,10 @@ class Encoder:
         """Encode columns of equal length."""
         found: Arrays = {}
         if self.numbers:
-            made = [self._number(columns[name], part) for name, part in self.numbers]
-            found["numbers"] = np.array(made).T.copy()
+            read = {name: columns[name] for name in self._plain_names}
+            read |= {name: list(map(utc, columns[name])) for name in self._moments}
+            made = [_numbers(read[name], part) for name, part in self.numbers]
+            found["numbers"] = np.array(made, dtype=np.float32).T.copy()
         if self.text:
             found["text"] = np.array(
                 [
@@ -110,9 +114,9 @@ class Encoder:
             ).T
         return found
 
-    def _number(self, values: Sequence[Any], part: str) -> npt.NDArray[np.float32]:
-        if part == "value":
-            return np.array(values, dtype=np.float32)
-        read = _CALENDAR[part]
-        moments = (None if moment is None else read(moment) for moment in map(utc, values))
-        return np.array(list(moments), dtype=np.float32)
+
+def _numbers(values: Sequence[Any], part: str) -> Sequence[Any]:
+    if part == "value":
+        return values
+    read = _CALENDAR[part]
+    return [None if moment is None else read(moment) for moment in values]
