@@ -89,5 +89,7 @@ class BakedProject:
             elif mine.exists():
                 shutil.rmtree(mine)
             mine.symlink_to(theirs)
-            (theirs / ".ready").touch()  # newer than the locks of this project
+            # Newer than the locks of this project; what serves is there for both kinds of model.
+            for stamp in [*theirs.glob(".serve*"), theirs / ".ready"]:
+                stamp.touch()
         return self

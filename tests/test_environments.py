@@ -23,7 +23,7 @@ same = skops.io.loads(raw, trusted=skops.io.get_untrusted_types(data=raw))
 assert (same.predict(x) == model.predict(x)).all()
 """
 SERVE = """
-import bentoml, pandas, skops.io, sklearn, yaml
+import bentoml, httptools, jwt, numpy, onnxruntime, prometheus_client, uvicorn, yaml
 @bentoml.service
 class Echo:
     @bentoml.api
@@ -31,6 +31,7 @@ class Echo:
         return word
 assert Echo.to_asgi()
 """
+SERVE_SKOPS = f"{SERVE}import pandas, skops.io, sklearn\n"
 CHECKS = """
 import pandas
 from deepchecks.tabular import Dataset
@@ -72,6 +73,8 @@ def interpreter(version: str) -> str:
         ("train", "3.13", TRAIN),
         ("serve", "3.12", SERVE),
         ("serve", "3.13", SERVE),
+        ("serve-skops", "3.12", SERVE_SKOPS),
+        ("serve-skops", "3.13", SERVE_SKOPS),
         ("checks", "3.12", CHECKS),
     ],
 )
@@ -93,7 +96,7 @@ def test_a_lock_runs_on_another_python(
 
 
 @pytest.mark.parametrize(
-    ("folder", "script"), [(".venv", TRAIN), (".venv-serve", SERVE), (".venv-checks", CHECKS)]
+    ("folder", "script"), [(".venv", TRAIN), (".venv-serve", SERVE_SKOPS), (".venv-checks", CHECKS)]
 )
 def test_a_lock_runs_on_the_default_python(
     folder: str, script: str, environments: BakedProject
