@@ -1,6 +1,9 @@
 """Which of the two formats serves: ONNX only where it says what the pipeline says."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,11 +202,32 @@ def test_the_rule(science: BakedProject, ours: Any, theirs: Any, serves: str) ->
     assert found["format"] == serves, found
 
 
-def test_the_same_model_gives_the_same_file(check: Check) -> None:
-    check(fitted("binary"))
-    first = Path("model/model.onnx").read_bytes()
-    check(fitted("binary"))
-    assert Path("model/model.onnx").read_bytes() == first
+CONVERT = """
+import sys
+sys.path[:0] = sys.argv[1:3]
+from hashlib import sha256
+from serving import fitted
+from sklearn.linear_model import LogisticRegression
+from flight_delays.onnx_model import convert
+linear = {"impute_numeric": "median", "scale": "standard", "encode": "onehot", "max_categories": 2}
+for model in (fitted("binary"), fitted("multiclass", LogisticRegression(), linear)):
+    print(sha256(convert(model)).hexdigest())
+"""
+
+
+def test_the_same_model_gives_the_same_file_in_every_process(science: BakedProject) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", CONVERT]
+    command += [str(Path(__file__).parent), str(science.path / "src")]
+    found = set()
+    for seed in ("0", "1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=300
+        )
+        found.add(done.stdout)
+    assert len(found) == 1
+    [both] = found
+    assert len(set(both.split())) == 2
 
 
 def test_a_model_that_no_longer_converts_leaves_no_old_file(

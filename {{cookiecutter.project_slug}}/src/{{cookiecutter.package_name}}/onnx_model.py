@@ -119,6 +119,10 @@ def convert(model: "Model") -> bytes:
         known = [int(code) for code in model.pipeline.classes_]
         layout["classes"] = (known, len(model.classes))
     made_onnx = to_onnx(pipeline, initial_types=inputs, options=options)
+    # skl2onnx has them in a set, whose order changes from process to process.
+    opsets = sorted(made_onnx.opset_import, key=lambda opset: str(opset.domain))
+    del made_onnx.opset_import[:]
+    made_onnx.opset_import.extend(opsets)
     entry = made_onnx.metadata_props.add()
     entry.key, entry.value = LAYOUT, json.dumps(layout)
     return bytes(made_onnx.SerializeToString(deterministic=True))
