@@ -5,8 +5,8 @@ page knows neither. It validates a row exactly as ``fastapi_onnx`` does, the ans
 """
 
 from fastapi import FastAPI, Request, Response
-from fastapi_onnx import Batch, Row, model
-from project import answers
+from fastapi_onnx import model
+from project import StrictBatch, StrictRow, answers
 from pydantic import ValidationError
 from pydantic_core import to_json
 
@@ -29,7 +29,7 @@ async def ready() -> str:
 @app.post("/predict")
 async def predict(request: Request) -> Response:
     """One row; the body is the row itself."""
-    row = Row.model_validate_json(await request.body())
+    row = StrictRow.model_validate_json(await request.body())
     answer = answers(model.probabilities([row]))[0]
     return Response(to_json(answer), media_type="application/json")
 
@@ -37,7 +37,7 @@ async def predict(request: Request) -> Response:
 @app.post("/predict_batch")
 async def predict_batch(request: Request) -> Response:
     """Up to 1,000 rows."""
-    batch = Batch.model_validate_json(await request.body())
+    batch = StrictBatch.model_validate_json(await request.body())
     return Response(
         to_json(answers(model.probabilities(batch.rows))), media_type="application/json"
     )

@@ -5,25 +5,12 @@ The return type is what makes current FastAPI fast: pydantic writes the JSON its
 """
 
 import gc
-from typing import Annotated, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from onnx_model import Model
-from project import MAX_ROWS, Prediction, answers, row_class
-from pydantic import BaseModel, ConfigDict, Field
-
-STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
-Row: Any = row_class(**STRICT)
-
-
-class Batch(BaseModel):
-    """Many rows."""
-
-    model_config = ConfigDict(**STRICT)
-    rows: Annotated[list[Row], Field(min_length=1, max_length=MAX_ROWS)]
-
+from project import Prediction, StrictBatch, StrictRow, answers
 
 app = FastAPI()
 model = Model().getters(rows_are_dicts=False)
@@ -44,13 +31,13 @@ async def ready() -> str:
 
 # A prediction takes microseconds: a thread would cost more than it.
 @app.post("/predict")
-async def predict(row: Row) -> Prediction:
+async def predict(row: StrictRow) -> Prediction:
     """One row; the body is the row itself."""
     return answers(model.probabilities([row]))[0]
 
 
 @app.post("/predict_batch")
-async def predict_batch(batch: Batch) -> list[Prediction]:
+async def predict_batch(batch: StrictBatch) -> list[Prediction]:
     """Up to 1,000 rows."""
     return answers(model.probabilities(batch.rows))
 

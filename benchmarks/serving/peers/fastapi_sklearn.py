@@ -1,22 +1,8 @@
 """FastAPI as it is mostly written: strict rows, a DataFrame, the scikit-learn pipeline."""
 
-from typing import Annotated, Any
-
 from fastapi import FastAPI
 from pandas_model import load, probabilities
-from project import MAX_ROWS, Prediction, answers, row_class
-from pydantic import BaseModel, ConfigDict, Field
-
-STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
-Row: Any = row_class(**STRICT)
-
-
-class Batch(BaseModel):
-    """Many rows."""
-
-    model_config = ConfigDict(**STRICT)
-    rows: Annotated[list[Row], Field(min_length=1, max_length=MAX_ROWS)]
-
+from project import Prediction, StrictBatch, StrictRow, answers
 
 app = FastAPI()
 pipeline = load()
@@ -29,12 +15,12 @@ async def ready() -> str:
 
 
 @app.post("/predict")
-def predict(row: Row) -> Prediction:
+def predict(row: StrictRow) -> Prediction:
     """One row; the body is the row itself."""
     return answers(probabilities(pipeline, [row]))[0]
 
 
 @app.post("/predict_batch")
-def predict_batch(batch: Batch) -> list[Prediction]:
+def predict_batch(batch: StrictBatch) -> list[Prediction]:
     """Up to 1,000 rows."""
     return answers(probabilities(pipeline, batch.rows))

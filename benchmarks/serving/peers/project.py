@@ -56,6 +56,17 @@ def row_class(**config: Any) -> type[BaseModel]:
     return create_model("Row", __config__=ConfigDict(**config), **fields)
 
 
+STRICT: dict[str, Any] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+StrictRow: Any = row_class(**STRICT)
+
+
+class StrictBatch(BaseModel):
+    """Many rows."""
+
+    model_config = ConfigDict(**STRICT)
+    rows: Annotated[list[StrictRow], Field(min_length=1, max_length=MAX_ROWS)]
+
+
 # The type of one answer. A TypedDict, since pydantic then need not make an object of each.
 Prediction: Any = TypedDict(  # type: ignore[operator]
     "Prediction",

@@ -88,13 +88,17 @@ class Encoder:
         None.
         """
         if not self._plain:
-            return self.columns(dict(zip(self.names, zip(*rows, strict=True), strict=True)))
+            return self.columns(self.by_column(rows))
         shape = (len(rows), len(self.names))
         try:
             flat = np.fromiter(chain.from_iterable(rows), np.float32, count=shape[0] * shape[1])
         except TypeError:  # None: rarer, so it pays to try without
             return {"numbers": np.array([list(row) for row in rows], dtype=np.float32)}
         return {"numbers": flat.reshape(shape)}
+
+    def by_column(self, rows: Sequence[Collection[Any]]) -> dict[str, Sequence[Any]]:
+        """The same values, column by column."""
+        return dict(zip(self.names, zip(*rows, strict=True), strict=True))
 
     def columns(self, columns: Mapping[str, Sequence[Any]]) -> Arrays:
         """Encode columns of equal length."""

@@ -34,7 +34,6 @@ JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 POST = frozenset(("/predict", "/predict_batch"))
 GET = frozenset(("/", "/docs.json", "/livez", "/readyz", "/metrics"))
 OPEN = frozenset(("/livez", "/readyz"))  # asked by engines that hold no key
-PAGES = frozenset(("/", "/docs.json"))
 LINGER_SECONDS = 2.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE: Headers = [
@@ -159,7 +158,7 @@ class App:
         if path in OPEN:
             ready = path == "/livez" or self.ready
             return Reply(200 if ready else 503, b"ok\n" if ready else b"not ready\n", TEXT)
-        if path in PAGES and path in self._pages:
+        if path in self._pages:
             return self._pages[path]
         if path == "/metrics":
             self._ask(headers)
@@ -188,7 +187,8 @@ def _refusal(error: Refused) -> Reply:
 
 def _invalid(error: ValidationError) -> Reply:
     """400 for what is no JSON, else 422; the fields by name, without what they held."""
-    if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+    # What is no JSON is one fault; of many, a list just to look at the first would cost.
+    if error.error_count() == 1 and error.errors(include_input=False)[0]["type"] == "json_invalid":
         return Reply(400, to_json({"error": "the body is not valid JSON"}))
     text, fields = problems(error)
     # A surrogate in a column's name cannot be written as UTF-8.

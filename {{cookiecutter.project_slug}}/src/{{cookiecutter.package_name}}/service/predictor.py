@@ -115,7 +115,7 @@ class SkopsPredictor(Predictor):
 
     def rows(self, rows: Rows) -> Found:
         """As in ``Predictor``."""
-        return self.columns(dict(zip(self.encoder.names, zip(*rows, strict=True), strict=True)))
+        return self.columns(self.encoder.by_column(rows))
 
     def columns(self, columns: Columns) -> Found:
         """As in ``Predictor``."""

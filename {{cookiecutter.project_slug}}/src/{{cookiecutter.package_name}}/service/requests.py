@@ -16,7 +16,7 @@ from ..stage import InputError, say
 from . import inputs
 from .access import Refused
 from .numbers import Numbers
-from .predictor import Found, Predictor, Raw
+from .predictor import Found, Predictor, Raw, Rows
 from .settings import Settings
 
 ARROW = b"application/vnd.apache.arrow.stream"
@@ -24,7 +24,6 @@ ARROW = b"application/vnd.apache.arrow.stream"
 INLINE = 128 * 1024
 TOGETHER = 500  # rows of different requests predicted in one call, where calls are slow
 
-Rows = Sequence[Collection[Any]]
 After = Callable[[str, float], None]
 
 
