@@ -49,6 +49,7 @@ gate-table: .venv/.ready ## write docs/gate-table.md from the markers of the tes
 
 lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
 	cd '$(inner)' && for name in serve-skops serve train checks; do $(compile) --output-file $$name.txt $$name.in; done
+	cd '$(inner)' && $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' serve.txt) --no-annotate --no-header --output-file bento.txt bento.in
 	cd '$(inner)' && for kind in s3 gs azure ssh; do printf -- '-c train.txt\ndvc-%s\n' $$kind > $$kind.in; \
 	  $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) --no-annotate --no-header \
 	    --output-file "{{cookiecutter.__$${kind}_lock}}" $$kind.in; rm $$kind.in; done

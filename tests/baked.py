@@ -90,6 +90,6 @@ class BakedProject:
                 shutil.rmtree(mine)
             mine.symlink_to(theirs)
             # Newer than the locks of this project; what serves is there for both kinds of model.
-            for stamp in [*theirs.glob(".serve*"), theirs / ".ready"]:
+            for stamp in [*theirs.glob(".serve*"), theirs / ".ready", *theirs.glob(".bento")]:
                 stamp.touch()
         return self

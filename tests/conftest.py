@@ -78,7 +78,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
         project = bake_into(folder / "environments")
         # With what a model needs that has no ONNX form; those that have need a part of it.
         project.make(
-            ".venv/.ready", ".venv-checks/.ready", ".venv-serve/.ready", "serve_lock=serve-skops"
+            ".venv/.ready", ".venv-checks/.ready", ".venv-serve/.bento", "serve_lock=serve-skops"
         )
         (project.path / ".venv-serve/.serve").touch()
         (project.path / ".ready").touch()

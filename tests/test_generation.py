@@ -37,6 +37,8 @@ EVERYWHERE = [
     "params.yaml",
     "pyproject.toml",
     "schema.yaml",
+    "requirements/bento.in",
+    "requirements/bento.txt",
     "requirements/checks.in",
     "requirements/checks.txt",
     "requirements/serve-skops.in",
@@ -268,11 +270,12 @@ def test_every_yaml_and_toml_file_is_valid(example: BakedProject) -> None:
 
 
 def test_locks_are_hashed_and_name_no_host(example: BakedProject) -> None:
-    for name in ("serve", "train", "checks"):
+    least = {"serve": 20, "serve-skops": 30, "bento": 50, "train": 150, "checks": 100}
+    for name, few in least.items():
         lock = example.read(f"requirements/{name}.txt")
         pins = re.findall(r"^[A-Za-z0-9][^ \n]*==", lock, re.MULTILINE)
         hashed = re.findall(r"^[A-Za-z0-9][^\n]*\\\n    --hash=sha256:", lock, re.MULTILINE)
-        assert len(pins) == len(hashed) > 50
+        assert len(pins) == len(hashed) > few
         assert "://" not in lock
         assert "index-url" not in lock
 
@@ -291,6 +294,12 @@ def pins(project: BakedProject, name: str) -> dict[str, set[str]]:
 
 def test_train_and_serve_share_versions(example: BakedProject) -> None:
     train, serve, skops = (pins(example, name) for name in ("train", "serve", "serve-skops"))
+    bento = pins(example, "bento")
+    assert "bentoml" in bento
+    assert not bento.keys() & serve.keys()
+    assert {n: bento[n] for n in bento.keys() & skops.keys()} == {
+        n: skops[n] for n in bento.keys() & skops.keys()
+    }
     assert {"numpy", "onnxruntime", "pydantic"} <= train.keys() & serve.keys()
     assert {"scikit-learn", "pandas", "skops"} <= train.keys() & skops.keys()
     assert not {"scikit-learn", "pandas", "skops"} & serve.keys()

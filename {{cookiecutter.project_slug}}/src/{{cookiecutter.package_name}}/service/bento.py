@@ -15,9 +15,10 @@ from .server import ROOT, make_app
 
 
 def _lock(root: Path) -> str:
-    """The lines of the lock that this model needs; ``requirements_file`` takes no such path."""
-    name = "serve.txt" if blessed(root).format == "onnx" else "serve-skops.txt"
-    return (root / "requirements" / name).read_text(encoding="utf-8")
+    """The lines of the locks that this model needs; ``requirements_file`` takes no such path."""
+    name = "serve" if blessed(root).format == "onnx" else "serve-skops"
+    locks = (root / "requirements" / f"{each}.txt" for each in (name, "bento"))
+    return "\n".join(lock.read_text(encoding="utf-8") for lock in locks)
 
 
 class Front:

@@ -80,14 +80,15 @@ def traced(app: App) -> Any:
         return app
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise InputError(
             f"{TRACES} is set, and its exporter is not here: add "
-            "opentelemetry-exporter-otlp-proto-http to requirements/serve.in, or unset it"
+            "opentelemetry-exporter-otlp-proto-http and opentelemetry-instrumentation-asgi to "
+            "requirements/serve.in, or unset it"
         ) from None
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
