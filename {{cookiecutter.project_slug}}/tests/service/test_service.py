@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-PROGRAMS = Path(".venv-serve/bin")
+PROGRAMS = Path(".venv-serve/bin").absolute()
 # A Bento that was built (`make contract`), else the code as it lies here.
 BENTO = os.environ.get("SERVICE")
 
 
 @pytest.fixture(scope="module")
-def address(built: Path) -> Iterator[str]:
+def address(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not PROGRAMS.exists():
         pytest.skip("the serve environment is missing: `make setup` first")
     if not json.loads((built / "blessing.json").read_text(encoding="utf-8"))["blessed"]:
@@ -27,13 +27,15 @@ def address(built: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command: list[str | Path]
+    folder = Path()
     if BENTO:
+        folder = tmp_path_factory.mktemp("elsewhere")  # the Bento has to do without what lies here
         command = [PROGRAMS / "bentoml", "serve", BENTO, "--host", "127.0.0.1", "--port", str(port)]
     else:
         command = [PROGRAMS / "python", "-m", "src.{{ cookiecutter.package_name }}.service"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SERVICE")}
     environment |= {"BENTOML_DO_NOT_TRACK": "true", "SERVICE_PORT": str(port)}
-    with subprocess.Popen(command, env=environment) as server:
+    with subprocess.Popen(command, env=environment, cwd=folder) as server:
         try:
             wait(f"http://127.0.0.1:{port}/readyz", server)
             yield f"http://127.0.0.1:{port}"
