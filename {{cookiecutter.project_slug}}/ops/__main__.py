@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs.add_parser("bless", help="judge the candidate, write blessing.json (a stage)")
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
+    image = verbs.add_parser("image", help="build the serving image, and say if it may move on")
+    image.add_argument("--json", action="store_true", help="print reports/image.json")
     return root
 
 
@@ -110,6 +112,10 @@ def run(options: argparse.Namespace) -> int:
             from .gates.blessing import bless
 
             return bless()
+        case "image":
+            from .image import image
+
+            return image(as_json=options.json)
         case _:
             from .catalogue import catalogue
 

@@ -20,7 +20,17 @@ from .rules import Rule, is_number, read_rules
 
 GATES = Path("gates.yaml")
 HIGHER = ("min", "gain", "rows_min", "share", "rare_below")  # is stricter
-LOWER = ("max", "margin", "gap", "max_loss", "timeout_minutes", "size_mb", "latency_ms")
+LOWER = (
+    "max",
+    "margin",
+    "gap",
+    "max_loss",
+    "timeout_minutes",
+    "size_mb",
+    "latency_ms",
+    "startup_seconds",
+    "memory_mb",
+)
 FEWER = ("may_skip", "accept", "trusted_types", "bootstrap")
 WIDTH = 200
 

@@ -13,12 +13,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 PROGRAMS = Path(".venv-serve/bin").absolute()
-# A Bento that was built (`make contract`), else the code as it lies here.
-BENTO = os.environ.get("SERVICE")
+# A service that runs already, as http://… (`make image`), or a Bento that was built (`make contract`);
+# else the code as it lies here.
+SERVICE = os.environ.get("SERVICE", "")
 
 
 @pytest.fixture(scope="module")
 def address(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if SERVICE.startswith("http://"):
+        yield SERVICE
+        return
     if not PROGRAMS.exists():
         pytest.skip("the serve environment is missing: `make setup` first")
     if not json.loads((built / "blessing.json").read_text(encoding="utf-8"))["blessed"]:
@@ -28,9 +32,9 @@ def address(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         port = free.getsockname()[1]
     command: list[str | Path]
     folder = Path()
-    if BENTO:
+    if SERVICE:
         folder = tmp_path_factory.mktemp("elsewhere")  # the Bento has to do without what lies here
-        command = [PROGRAMS / "bentoml", "serve", BENTO, "--host", "127.0.0.1", "--port", str(port)]
+        command = [PROGRAMS / "bentoml", "serve", SERVICE, "--host", "127.0.0.1", "--port", str(port)]
     else:
         command = [PROGRAMS / "python", "-m", "src.{{ cookiecutter.package_name }}.service"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SERVICE")}
