@@ -21,15 +21,8 @@ from .rules import Rule, is_number, read_rules
 GATES = Path("gates.yaml")
 HIGHER = ("min", "gain", "rows_min", "share", "rare_below")  # is stricter
 LOWER = (
-    "max",
-    "margin",
-    "gap",
-    "max_loss",
-    "timeout_minutes",
-    "size_mb",
-    "latency_ms",
-    "startup_seconds",
-    "memory_mb",
+    *("max", "margin", "gap", "max_loss", "timeout_minutes", "size_mb", "latency_ms"),
+    *("startup_seconds", "memory_mb", "error_rate", "p99_ms"),
 )
 FEWER = ("may_skip", "accept", "trusted_types", "bootstrap")
 WIDTH = 200

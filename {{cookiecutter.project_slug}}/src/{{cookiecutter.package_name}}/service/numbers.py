@@ -60,6 +60,7 @@ class Numbers:
         self.hook_failures = 0
         self.waiting = 0
         self._labels, self._digest, self._written = schema.labels, digest, written
+        self._started = time.time()
         self._classes = np.zeros(len(self._labels), dtype=np.int64)
         target = schema.columns[schema.target]
         low, high = target.min or 0.0, target.max if target.max is not None else 1.0
@@ -134,6 +135,10 @@ class Numbers:
         )
         model.add_metric([self._digest], 1)
         yield model
+        # Tells one container from another behind a proxy, too.
+        yield GaugeMetricFamily(
+            "service_started_seconds", "When this process started, since 1970", self._started
+        )
         yield GaugeMetricFamily(
             "service_model_age_seconds",
             "Since the model's files came here",

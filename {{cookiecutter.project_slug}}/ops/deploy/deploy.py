@@ -1,0 +1,199 @@
+"""Verbs ``deploy`` and ``rollback``: bring an environment to what the record says.
+
+The record says what shall run. Before the switch one container of the release, which nobody is sent
+to, must answer golden requests as offline; the engine replaces the old ones only by healthy ones;
+then the release is watched. Where any of it fails, the record goes back, and the engine with it.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..champion import dvc_get
+from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_section, say
+from ..release import mirror, record
+from ..release.promote import back, restore, told
+from ..release.record import Record, short
+from . import target_of
+from .docker import run
+from .golden import GOLDEN, HEADERS, read_golden, wait_ready, wrong
+from .settings import Environment, environment
+from .target import Target
+from .watch import watch
+
+LABELS = {
+    "model": "gatehouse.model",
+    "blessing": "gatehouse.blessing",
+    "commit": "org.opencontainers.image.revision",
+}
+
+
+def deploy(name: str) -> int:
+    """Run what the record of ``name`` says; exit 1 where it is not good, and what was there runs."""
+    where = environment(name)
+    release = record.read(name, record.tip())
+    if release is None:
+        raise Stop(f"nothing was promoted to {name}: run `make promote TO={name}`")
+    target, clock = target_of(where), Clock(name)
+    clock(f"shall run {told(release)}, {release.action}d by {release.who}")
+    found = target.running()
+    with ExitStack() as stack:
+        golden = stack.enter_context(Golden(release))
+        if found and found.image == release.image and found.healthy >= found.wanted:
+            clock("runs already")
+            seconds = 0.0
+        else:
+            try:
+                _before(target, where, release, golden, clock)
+                clock("replacing containers")
+                target.apply(release.image, clock)
+            except Stop as stop:
+                raise _return(name, release, None, clock, stop) from None
+            seconds = where.bake_seconds
+        address = stack.enter_context(target.front())
+        why = _after(address, golden, seconds, clock)
+        if why:
+            stop = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
+            raise _return(name, release, target, clock, stop)
+    return _good(clock, release)
+
+
+def rollback(name: str, why: str) -> int:
+    """Back to the release before: first the record, and the engine even where that is out of reach."""
+    where = environment(name)
+    target, clock = target_of(where), Clock(name)
+    lag: Stop | None = None
+    try:
+        release = back(name, why)
+    except Stop as stop:
+        if stop.code != INFRASTRUCTURE:
+            raise
+        lag, now = stop, record.read(name, record.tip(fetch=False))
+        if (known := record.before(name, now)) is None:
+            raise Stop(f"{stop}; and no release before is known here", INFRASTRUCTURE) from None
+        release = known
+        say(f"rollback: the record is out of reach ({stop}); going back by the copy here")
+    clock(f"back to {told(release)}")
+    target.apply(release.image, clock)
+    with target.front() as address:
+        wait_ready(address, 30)
+    _good(clock, release)
+    if lag:
+        raise Stop(f"it runs, but the record lags: `make rollback ENV={name}` again ({lag})", 3)
+    return GOOD
+
+
+class Clock:
+    """Tells what happens, and how many seconds in."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.start = name, time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        """One step."""
+        say(f"{self.name} {time.monotonic() - self.start:5.1f} s  {what}")
+
+
+class Golden:
+    """Golden requests of a release: those here if they are of its model, else from DVC."""
+
+    def __init__(self, release: Record) -> None:
+        self.release = release
+
+    def __enter__(self) -> dict[str, Any]:
+        if GOLDEN.exists():
+            golden = read_golden()
+            if golden.get("model_digest") == self.release.model:
+                return golden
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / GOLDEN.name
+            dvc_get(str(GOLDEN), self.release.commit, path)
+            golden = read_golden(path)
+        if golden.get("model_digest") != self.release.model:
+            raise Stop(f"the golden requests of {self.release.commit[:9]} are of another model")
+        return golden
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def keys() -> dict[str, str]:
+    """Headers of a request; SERVICE_KEY is sent where the service asks for keys."""
+    key = os.environ.get("SERVICE_KEY")
+    return HEADERS | ({"X-API-Key": key} if key else {})
+
+
+def _before(
+    target: Target, where: Environment, release: Record, golden: dict[str, Any], clock: Clock
+) -> None:
+    """Stop (1) where the image is not what the record says, or does not answer as offline."""
+    if where.target in ("swarm", "compose"):
+        if not target.present(release.image):
+            raise Stop(f"{release.image} is neither here nor in its registry", INFRASTRUCTURE)
+        done = run("image", "inspect", release.image, host=where.host)
+        found = json.loads(done.stdout)[0]
+        labels = found["Config"].get("Labels") or {}
+        said = {name: labels.get(label) for name, label in LABELS.items()}
+        said["id"] = found["Id"]
+        for name, value in said.items():
+            if value != getattr(release, name):
+                raise Stop(
+                    f"{short(release.image)} has {name} {short(str(value))}, the record says "
+                    f"{short(getattr(release, name))}: it is not deployed",
+                    CLOSED,
+                )
+    with target.alone(release.image) as address:
+        clock("asking golden requests of one container that has no traffic")
+        try:
+            wait_ready(address, read_section(Path("gates.yaml"), "image")["startup_seconds"])
+        except Stop as stop:
+            raise Stop(f"{short(release.image)} does not start: {stop}", CLOSED) from None
+        except KeyError:
+            raise Stop("gates.yaml has no image.startup_seconds", CLOSED) from None
+        if why := wrong(address, golden, HEADERS):
+            raise Stop(f"{short(release.image)} is healthy but wrong: {why}", CLOSED)
+
+
+def _after(address: str, golden: dict[str, Any], seconds: float, clock: Clock) -> str:
+    try:
+        wait_ready(address, 30)
+    except Stop as stop:
+        return str(stop)
+    if why := wrong(address, golden, keys()):
+        return why
+    if seconds:
+        clock(f"answers as offline; watching it for {seconds:g} s")
+        return watch(address, golden, seconds, keys(), clock)
+    return ""
+
+
+def _return(
+    name: str, release: Record, target: Target | None, clock: Clock, stop: Stop
+) -> Stop:
+    """Put the record back, and the engine where it runs the release; what to tell of it."""
+    if stop.code != CLOSED:
+        return stop  # nobody knows whether the release is bad: the same again will tell
+    why = f"{release.image.rpartition(':')[2][:12]} failed: {stop}"
+    try:
+        old = restore(name, release.previous, why) if release.previous else None
+        if old and target:
+            clock(f"back to {told(old)}")
+            target.apply(old.image, clock)
+    except Stop as second:
+        return Stop(f"{stop}; and going back failed: {second}", INFRASTRUCTURE)
+    if old is None:
+        return Stop(f"{stop}; there is no release before it", CLOSED)
+    sys.stdout.write(f"{paint('BACK', 'red')}: {name} runs {told(old)}\n")
+    return Stop(str(stop), CLOSED)
+
+
+def _good(clock: Clock, release: Record) -> int:
+    clock("done")
+    sys.stdout.write(f"{paint('RUNS', 'green')}: {clock.name} runs {told(release)}\n")
+    sys.stdout.flush()
+    return GOOD

@@ -1,0 +1,130 @@
+"""Docker Swarm: the engine replaces containers one by one, and goes back by itself."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..console import CLOSED, INFRASTRUCTURE, Stop
+from .docker import alone, docker, reach, run
+from .settings import Environment
+from .target import Running, Step
+
+STACK = Path("deploy/stack.yaml")
+PROXY = Path("deploy/haproxy.cfg")
+WAIT_SECONDS = 600
+BACK = ("rollback_completed", "rollback_paused", "paused")
+
+
+class Swarm:
+    """One stack: the service, and a proxy before it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment, self.host = environment, environment.host
+        self.service = f"{environment.stack}_app"
+
+    def running(self) -> Running | None:
+        """What most of the running containers are made from."""
+        self._ask_for_swarm()
+        service = self._inspect()
+        if service is None:
+            return None
+        wanted = int(service["Spec"]["Mode"]["Replicated"]["Replicas"])
+        images = [image for image, state, _ in self._tasks() if state.startswith("Running")]
+        said = service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+        image = max(images, key=images.count) if images else said
+        return Running(image, images.count(image), wanted, service["UpdatedAt"])
+
+    def apply(self, image: str, step: Step) -> None:
+        """As in ``Target``: a rolling update, watched until it ends."""
+        self._ask_for_swarm()
+        before, environment = self._inspect(), self.environment
+        docker(
+            *("stack", "deploy", "--compose-file", str(STACK), "--with-registry-auth"),
+            *("--resolve-image", "never", "--prune", environment.stack),
+            host=self.host,
+            IMAGE=image,
+            PORT=str(environment.port),
+            PROXY=environment.proxy,
+            PROXY_CONFIG=hashlib.sha256(PROXY.read_bytes()).hexdigest()[:12],
+            REPLICAS=str(environment.replicas),
+            STACK=environment.stack,
+        )
+        until, said = time.monotonic() + WAIT_SECONDS, ""
+        while time.monotonic() < until:
+            service = self._inspect()
+            if service is None:
+                raise Stop(f"service {self.service} went away: deploy again", INFRASTRUCTURE)
+            state = _state(before, service)
+            tasks = self._tasks()
+            mine = sum(task[0] == image and task[1].startswith("Running") for task in tasks)
+            if (now := f"{mine} of {environment.replicas} containers run it") != said:
+                step(said := now)
+            if state in BACK:
+                raise Stop(self._why(image, "the engine went back to what ran before"), CLOSED)
+            if state == "completed" and mine >= environment.replicas:
+                return
+            if before is None and sum(task[0] == image and bool(task[2]) for task in tasks) >= 4:
+                # Nothing ran before: there is nothing for the engine to go back to.
+                docker("stack", "rm", environment.stack, host=self.host)
+                raise Stop(self._why(image, "nothing ran before, and nothing runs now"), CLOSED)
+            time.sleep(0.3)
+        raise Stop(self._why(image, f"still not after {WAIT_SECONDS} s"), INFRASTRUCTURE)
+
+    @contextmanager
+    def alone(self, image: str) -> Iterator[str]:
+        """As in ``Target``."""
+        with alone(image, self.host) as container:
+            yield container.address
+
+    def front(self) -> AbstractContextManager[str]:
+        """As in ``Target``: the proxy's port on the host."""
+        return reach(self.host, self.environment.port)
+
+    def present(self, image: str) -> bool:
+        """As in ``Target``."""
+        if not run("image", "inspect", image, host=self.host).returncode:
+            return True
+        return not run("pull", "--quiet", image, host=self.host).returncode
+
+    def _ask_for_swarm(self) -> None:
+        state = docker("info", "--format", "{{.Swarm.ControlAvailable}}", host=self.host)
+        if state != "true":
+            where = f"DOCKER_HOST={self.host} " if self.host else ""
+            raise Stop(
+                f"the engine is not in swarm mode: run `{where}docker swarm init` once",
+                INFRASTRUCTURE,
+            )
+
+    def _inspect(self) -> dict[str, Any] | None:
+        done = run("service", "inspect", self.service, host=self.host)
+        if done.returncode and "no such service" in done.stderr.lower():
+            return None
+        if done.returncode:
+            raise Stop(f"docker service inspect failed: {done.stderr.strip()}", INFRASTRUCTURE)
+        return dict(json.loads(done.stdout)[0])
+
+    def _tasks(self) -> list[tuple[str, str, str]]:
+        """(image, state, error) of the containers, newest first."""
+        form = "{{.Image}}\t{{.CurrentState}}\t{{.Error}}"
+        done = run("service", "ps", "--no-trunc", "--format", form, self.service, host=self.host)
+        lines = (line.split("\t") for line in done.stdout.splitlines())
+        return [(image, state, error) for image, state, error in lines]
+
+    def _why(self, image: str, then: str) -> str:
+        errors = [error for of, _, error in self._tasks() if of == image and error]
+        return f"{image} did not become healthy ({errors[0] if errors else 'no error'}): {then}"
+
+
+def _state(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
+    """How the update stands that began after ``before``; without one it is complete."""
+    update = now.get("UpdateStatus") or {}
+    if before is None or before["Version"] == now["Version"]:
+        return "completed"
+    if update.get("StartedAt") == (before.get("UpdateStatus") or {}).get("StartedAt"):
+        same = before["Spec"]["TaskTemplate"] == now["Spec"]["TaskTemplate"]
+        return "completed" if same else "waiting"
+    return str(update.get("State"))
