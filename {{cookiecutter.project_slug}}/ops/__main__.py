@@ -47,6 +47,17 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs.add_parser("bless", help="judge the candidate, write blessing.json (a stage)")
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
+    places = ["staging", "production"]
+    promote = verbs.add_parser("promote", help="write the blessed image into the record")
+    promote.add_argument("--to", required=True, choices=places, help="who shall run it")
+    promote.add_argument("--why", default="", metavar="TEXT", help="written into the record")
+    promote.add_argument("--json", action="store_true", help="print the record as JSON")
+    status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.add_argument("--html", action="store_true", help="write reports/status.html, too")
+    history = verbs.add_parser("history", help="every change of the record, newest first")
+    history.add_argument("environment", nargs="?", choices=places, help="only of this one")
+    history.add_argument("--json", action="store_true", help="print the list as JSON")
     return root
 
 
@@ -110,6 +121,18 @@ def run(options: argparse.Namespace) -> int:
             from .gates.blessing import bless
 
             return bless()
+        case "promote":
+            from .release.promote import promote
+
+            return promote(options.to, options.why, as_json=options.json)
+        case "status":
+            from .release.status import status
+
+            return status(as_json=options.json, html=options.html)
+        case "history":
+            from .release.status import history
+
+            return history(options.environment, as_json=options.json)
         case _:
             from .catalogue import catalogue
 
