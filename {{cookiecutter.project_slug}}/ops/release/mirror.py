@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..catalogue import HOME, connect, experiment, tracking_uri
-from ..console import read_json, say, write_json
+from ..console import say, write_text
 from . import record
-from .record import Record, short
+from .record import short
 
-DONE = Path("reports/mirror.json")
+DONE = Path("reports/mirrored")  # up to which commit of the branch
 
 
 def mirror(verb: str, top: str | None = None) -> None:
@@ -23,7 +23,7 @@ def mirror(verb: str, top: str | None = None) -> None:
     try:
         top = record.tip(fetch=False) if top is None else top
         lacking = _mirror(top)
-        write_json(DONE, {"tip": top})
+        write_text(DONE, top)
     except Exception as error:  # whatever the server, its driver or its store may raise
         say(f"{verb}: MLflow was not told ({type(error).__name__}): the record holds all the same")
     else:
@@ -33,7 +33,7 @@ def mirror(verb: str, top: str | None = None) -> None:
 
 def catch_up(verb: str, top: str) -> None:
     """``mirror`` where it has not been done for this state of the branch; MLflow takes seconds."""
-    if top and (read_json(DONE) if DONE.exists() else {}).get("tip") != top:
+    if top and (not DONE.exists() or DONE.read_bytes() != top.encode()):
         mirror(verb, top)
 
 
@@ -68,8 +68,8 @@ def _mirror(top: str) -> list[str]:
     previous = record.before("production", now["production"])
     aliases = {"champion": now["production"], "previous": previous, "staging": now["staging"]}
     has = client.get_registered_model(name).aliases
-    for alias, one in aliases.items():
-        version = versions.get(one.model) if one else None
+    for alias, release in aliases.items():
+        version = versions.get(release.model) if release else None
         if version is not None and str(has.get(alias)) != str(version.version):
             client.set_registered_model_alias(name, alias, version.version)
         elif version is None and alias in has:

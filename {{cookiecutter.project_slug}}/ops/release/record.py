@@ -76,7 +76,8 @@ def parse(content: Any, at: str = "") -> Record:
     pairs = [f"{name}={value}" for name, value in data.items()] if isinstance(data, dict) else [""]
     if not all(re.fullmatch(rf"[\w.-]+=({_DIGEST}|[0-9a-f]{{32}})", pair) for pair in pairs):
         raise ValueError("data is missing or no digests")
-    return Record(**{name: content.get(name) for name in [*SHAPES, "data"]}, at=at)
+    said: dict[str, Any] = {name: content.get(name) for name in [*SHAPES, "data"]}
+    return Record(**said, at=at)
 
 
 def tip(*, fetch: bool = True) -> str:

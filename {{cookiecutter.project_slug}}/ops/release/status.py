@@ -1,4 +1,4 @@
-"""Verbs ``status`` and ``history``: what the record says, what really runs, and who said so when."""
+"""Verbs ``status`` and ``history``: what shall run, what really does, and who said so when."""
 
 import json
 import sys
@@ -71,7 +71,7 @@ def history(environment: str | None, *, as_json: bool) -> int:
 
 
 def look(environment: str, top: str) -> View:
-    """The environment as of commit ``top`` of the branch; what cannot be had is said, not raised."""
+    """The environment as of commit ``top`` of the branch; what cannot be had becomes ``why``."""
     now, damaged = _ask(lambda: record.read(environment, top))
     seen, silent = _ask(lambda: running(environment))
     back, lost = _ask(lambda: record.before(environment, now))
