@@ -226,9 +226,10 @@ def _do(*words: str) -> str:
 
 
 def failed(deed: str, done: subprocess.CompletedProcess[str], branch: str = BRANCH) -> Stop:
-    """What git said last, as the error of the infrastructure that it is."""
+    """Why git could not, as the error of the infrastructure that it is."""
     said = [line for line in done.stderr.splitlines() if line.strip() and line[:5] != "hint:"]
-    return Stop(f"{branch} could not be {deed} ({(said or ['no message'])[-1]})", INFRASTRUCTURE)
+    why = next((line for line in said if "rejected]" in line), (said or ["no message"])[-1])
+    return Stop(f"{branch} could not be {deed} ({' '.join(why.split())})", INFRASTRUCTURE)
 
 
 def _line(text: str) -> str:

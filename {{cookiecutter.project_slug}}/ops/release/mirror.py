@@ -39,17 +39,16 @@ def catch_up(verb: str, top: str) -> None:
 
 def _mirror(top: str) -> list[str]:
     """Versions, tags and aliases; the models that no run is known of."""
-    told = {name: record.history(name, top) for name in record.ENVIRONMENTS}
-    releases = sorted((one for made in told.values() for one in made), key=lambda one: one.when)
-    now = {name: made[0] if made else None for name, made in told.items()}
+    releases = record.history(top, *record.ENVIRONMENTS)[::-1]
+    now = dict(releases)  # the newest of each environment
     client, name = connect(tracking_uri()).MlflowClient(), experiment()
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     found = client.search_model_versions(f"name = '{name}'")
     versions = {v.tags.get("model"): v for v in sorted(found, key=lambda v: -int(v.version))}
     lacking = []
-    for model, one in {one.model: one for one in releases}.items():  # the newest of each model
-        where = [place for place, current in now.items() if current and current.model == model]
+    for model, one in {one.model: one for _, one in releases}.items():  # the newest of each
+        where = sorted(place for place, current in now.items() if current.model == model)
         tags = {"model": model, "commit": one.commit, "image": one.image}
         tags |= {"blessing": one.blessing, "environment": ",".join(where)}
         if model not in versions:
@@ -65,8 +64,9 @@ def _mirror(top: str) -> list[str]:
         for key, value in tags.items():
             if known.get(key) != value:
                 client.set_model_version_tag(name, versions[model].version, key, value)
-    previous = record.before("production", now["production"])
-    aliases = {"champion": now["production"], "previous": previous, "staging": now["staging"]}
+    champion = now.get("production")
+    previous = record.before("production", champion)
+    aliases = {"champion": champion, "previous": previous, "staging": now.get("staging")}
     has = client.get_registered_model(name).aliases
     for alias, release in aliases.items():
         version = versions.get(release.model) if release else None

@@ -7,6 +7,7 @@ import getpass
 import json
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,8 +37,6 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
         before = read(to)
         if before and same(before, wanted):
             return before
-        production = before if to == "production" else read("production")
-        changed = _changed(blessing, production, wanted.model)
         if to == "production":
             staged = read("staging")
             if staged is None or not same(staged, wanted):
@@ -47,14 +46,18 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
                     "there first",
                     CLOSED,
                 )
-            if changed:
+            if changed := _changed(blessing, before, wanted.model):
                 raise Stop(changed, CLOSED)
-        elif changed:
-            say(f"promote: {changed}; staging takes it, production will not")
         return replace(wanted, previous=before.at if before else None)
 
     written = record.change(to, decide)
     new = written is not before
+    if new and to == "staging":
+        # It serves nobody there, so it may be looked at; but no later than now one hears of it.
+        with suppress(Stop):
+            production = record.read("production", record.tip(fetch=False))
+            if changed := _changed(blessing, production, wanted.model):
+                say(f"promote: production will not take it: {changed}")
     say(
         f"promote: {to} shall run it now: `make deploy ENV={to}`"
         if new
@@ -65,6 +68,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(said, indent=2, ensure_ascii=False) + "\n")
     else:
         sys.stdout.write(f"{to}: {told(written)}\n")
+    sys.stdout.flush()
     mirror.mirror("promote")
     return GOOD
 

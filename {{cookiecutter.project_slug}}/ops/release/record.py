@@ -92,7 +92,7 @@ def tip(*, fetch: bool = True) -> str:
 
 def read(environment: str, top: str) -> Record | None:
     """What ``environment`` shall run, as of commit ``top`` of the branch; None before a release."""
-    made = _log(environment, top, "-1")
+    made = _log(top, "-1", "--", f"{environment}.json")
     return at(environment, made[0]) if made else None
 
 
@@ -105,7 +105,7 @@ def at(environment: str, made: str) -> Record:
     try:
         return parse(json.loads(text), made)
     except (ValueError, RecursionError) as error:
-        why = "no JSON" if isinstance(error, json.JSONDecodeError) else error
+        why = error if type(error) is ValueError else "no JSON"
         raise Stop(f"{where} is damaged ({why}): revert that commit there") from None
 
 
@@ -114,15 +114,17 @@ def before(environment: str, record: Record | None) -> Record | None:
     return at(environment, record.previous) if record and record.previous else None
 
 
-def history(environment: str, top: str) -> list[Record]:
-    """Every record of ``environment``, newest first; one that is damaged is said and left out."""
-    records = []
-    for made in _log(environment, top):
+def history(top: str, *environments: str) -> list[tuple[str, Record]]:
+    """Every (environment, record), newest first; one that is damaged is said and left out."""
+    order = {made: n for n, made in enumerate(_log(top))}
+    rows = [(name, made) for name in environments for made in _log(top, "--", f"{name}.json")]
+    found = []
+    for name, made in sorted(rows, key=lambda row: order[row[1]]):
         try:
-            records.append(at(environment, made))
+            found.append((name, at(name, made)))
         except Stop as stop:
             say(f"history: {stop}")
-    return records
+    return found
 
 
 def change(environment: str, decide: Callable[[Read], Record]) -> Record:
@@ -143,10 +145,8 @@ def change(environment: str, decide: Callable[[Read], Record]) -> Record:
     raise Stop(f"{BRANCH} changed {TRIES} times meanwhile: run the same again", INFRASTRUCTURE)
 
 
-def _log(environment: str, top: str, *words: str) -> list[str]:
-    if not top:
-        return []
-    log = git("log", "--format=%H", *words, top, "--", f"{environment}.json")
+def _log(top: str, *words: str) -> list[str]:
+    log = git("log", "--format=%H", top, *words) if top else ""
     if log is None:
         raise Stop(f"git cannot read branch {BRANCH}: run `git fetch origin {BRANCH}`")
     return log.split()

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -47,8 +47,9 @@ def status(*, as_json: bool, html: bool) -> int:
         lines += [f"  {label:<8}  {value}" for label, value in facts(view).items()]
         sys.stdout.write("\n".join(lines) + "\n")
     if html:
-        write_text(PAGE, page(views, changes(record.ENVIRONMENTS, top)))
+        write_text(PAGE, page(views, record.history(top, *record.ENVIRONMENTS)))
         say(f"status: {PAGE} written")
+    sys.stdout.flush()
     mirror.catch_up("status", top)
     states = {view.state for view in views}
     return CLOSED if DRIFT in states else INFRASTRUCTURE if UNKNOWN in states else GOOD
@@ -56,7 +57,7 @@ def status(*, as_json: bool, html: bool) -> int:
 
 def history(environment: str | None, *, as_json: bool) -> int:
     """Print every change of the record, newest first."""
-    rows = changes([environment] if environment else record.ENVIRONMENTS, record.tip())
+    rows = record.history(record.tip(), *([environment] if environment else record.ENVIRONMENTS))
     if as_json:
         _write([{"environment": name, "at": one.at, **one.content()} for name, one in rows])
     elif not rows:
@@ -118,12 +119,6 @@ def page(views: list[View], rows: list[tuple[str, Record]]) -> str:
     seen = f"Looked at {_when(datetime.now(UTC).isoformat())}."
     body.append(Section("History", 9, [table(" | ".join(HEAD), cells), seen]))
     return render(show(title, LONG), body, "Release status")
-
-
-def changes(environments: Iterable[str], top: str) -> list[tuple[str, Record]]:
-    """Every change of these environments, newest first."""
-    rows = [(name, one) for name in environments for one in record.history(name, top)]
-    return sorted(rows, key=lambda row: row[1].when, reverse=True)
 
 
 def _ask(question: Callable[[], T]) -> tuple[T | None, str]:
