@@ -190,7 +190,7 @@ def test_the_champion_brings_its_reference(
             out.write_text('{"blessed": true, "model_digest": "sha256:d"}')
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(champion, "_dvc_get", get)
+    monkeypatch.setattr(champion, "dvc_get", get)
     monkeypatch.setattr(champion, "git", lambda *_: yaml.safe_dump(lock))
     monkeypatch.setattr(champion, "_commits", lambda: [("main", "c" * 40)])
     monkeypatch.setattr(champion, "model_digest", lambda _: "sha256:d")

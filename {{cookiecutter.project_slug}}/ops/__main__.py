@@ -49,6 +49,24 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
     image = verbs.add_parser("image", help="build the serving image, and say if it may move on")
     image.add_argument("--json", action="store_true", help="print reports/image.json")
+    places = ["staging", "production"]
+    promote = verbs.add_parser("promote", help="write the blessed image into the record")
+    promote.add_argument("--to", required=True, choices=places, help="who shall run it")
+    promote.add_argument("--why", default="", metavar="TEXT", help="written into the record")
+    promote.add_argument("--json", action="store_true", help="print the record as JSON")
+    deploy = verbs.add_parser(
+        "deploy", help="run what the record says; go back where it is not good"
+    )
+    deploy.add_argument("environment", choices=places)
+    rollback = verbs.add_parser("rollback", help="go back to the release before")
+    rollback.add_argument("environment", choices=places)
+    rollback.add_argument("--why", default="", metavar="TEXT", help="written into the record")
+    status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    status.add_argument("--html", action="store_true", help="write reports/status.html, too")
+    history = verbs.add_parser("history", help="every change of the record, newest first")
+    history.add_argument("environment", nargs="?", choices=places, help="only of this one")
+    history.add_argument("--json", action="store_true", help="print the list as JSON")
     return root
 
 
@@ -116,6 +134,26 @@ def run(options: argparse.Namespace) -> int:
             from .image import image
 
             return image(as_json=options.json)
+        case "promote":
+            from .release.promote import promote
+
+            return promote(options.to, options.why, as_json=options.json)
+        case "deploy":
+            from .deploy.deploy import deploy
+
+            return deploy(options.environment)
+        case "rollback":
+            from .deploy.deploy import rollback
+
+            return rollback(options.environment, options.why)
+        case "status":
+            from .release.status import status
+
+            return status(as_json=options.json, html=options.html)
+        case "history":
+            from .release.status import history
+
+            return history(options.environment, as_json=options.json)
         case _:
             from .catalogue import catalogue
 

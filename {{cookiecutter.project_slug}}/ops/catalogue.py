@@ -25,20 +25,11 @@ DEFAULTS = {  # bounded retries: a server that is down must not hold the pipelin
 
 def catalogue() -> int:
     """Log params, metrics, digests, commit, verdict and the model with its signature."""
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
     pipeline, trusted = _load_pipeline()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{HOME}/mlflow.db"
+    uri = tracking_uri()
     where = urlsplit(uri)  # never the whole address: it may hold a password
     say(f"catalogue: logging to {where.scheme}://{where.hostname or HOME}")
-    import logging
-
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    import mlflow
-
-    for noisy in ("mlflow", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it looks for a pip
+    mlflow = connect(uri)
     try:
         run = _log(mlflow, uri, pipeline, trusted)
     except Exception as error:  # whatever the server, its driver or its store may raise
@@ -50,6 +41,32 @@ def catalogue() -> int:
     write_json(RECORD, {"run_id": run, "model_digest": model_digest()})
     say(f"catalogue: run {run} logged; `make ui` shows it")
     return GOOD
+
+
+def connect(uri: str) -> Any:
+    """MLflow, quiet and bounded, for this tracking server; it takes seconds to import."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    import logging
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    for noisy in ("mlflow", "mlflow.store.db.utils", "mlflow.tracking.fluent"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # it looks for a pip
+    mlflow.set_tracking_uri(uri)
+    return mlflow
+
+
+def tracking_uri() -> str:
+    """Where MLflow is: SQLite here, unless ``MLFLOW_TRACKING_URI`` says another place."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{HOME}/mlflow.db"
+
+
+def experiment() -> str:
+    """The name of the experiment, and of the registered model."""
+    return str(read_yaml(Path("params.yaml")).get("experiment", Path.cwd().name))
 
 
 def _load_pipeline() -> tuple[Any, list[str]]:
@@ -71,8 +88,7 @@ def _load_pipeline() -> tuple[Any, list[str]]:
 def _log(mlflow: Any, uri: str, pipeline: Any, trusted: list[str]) -> str:
     card, metrics = read_json(MODEL / "model.json"), read_json(Path("metrics.json"))
     blessing = read_json(Path("blessing.json"))
-    mlflow.set_tracking_uri(uri)
-    name = read_yaml(Path("params.yaml")).get("experiment", Path.cwd().name)
+    name = experiment()
     if mlflow.get_experiment_by_name(name) is None:
         local = None if uri.startswith("http") else (HOME / "artifacts").resolve().as_uri()
         mlflow.create_experiment(name, artifact_location=local)

@@ -5,11 +5,12 @@ production; before the first release, it is the latest blessed model on the base
 the files of that commit, from the cache or the remote.
 """
 
-import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import yaml
 
 from .console import GOOD, INFRASTRUCTURE, Stop, read_json, say, write_json
 from .digests import model_digest
-from .git import base_ref, git
+from .git import base_ref, commit, git
+from .release import record
 
 CHAMPION = Path("champion")
 RECORD = CHAMPION / "champion.json"  # the same for the same champion, wherever it was found
 ORIGIN = Path("reports/champion.json")
 REFERENCE = "data/reference.parquet"  # champions from before it was kept have none
+PRODUCTION = "production"
 LOOK_BACK = 50  # commits that changed dvc.lock
 
 
@@ -30,42 +33,56 @@ def fetch() -> int:
     """Put the champion into ``champion/``, or say there that there is none; idempotent.
 
     A model that is the candidate itself is passed over: it was compared with the one before it.
+    Where it is in production and there is none before, ``released`` says so.
     """
     known = read_json(RECORD) if RECORD.exists() else {}
     candidate = outs(Path("dvc.lock").read_text(encoding="utf-8")).get("model")
-    for ref, commit in _commits():
-        made = outs(git("show", f"{commit}:dvc.lock") or "")
+    none: dict[str, Any] = {"found": False}
+    for ref, made_by in _commits():
+        made = outs(git("show", f"{made_by}:dvc.lock") or "")
         model = made.get("model")
-        if not model or model == candidate or "blessing.json" not in made:
+        if model and model == candidate:
+            none |= {"released": True} if ref == PRODUCTION else {}
             continue
         same = known.get("model_md5") == model and (CHAMPION / "model.skops").exists()
         same &= (CHAMPION / Path(REFERENCE).name).exists() or REFERENCE not in made
-        if same or _bring(commit, model, REFERENCE in made):
-            write_json(ORIGIN, {"ref": ref, "commit": commit})
-            say(f"champion: the blessed model of {ref} ({commit[:9]})")
+        if (
+            model
+            and "blessing.json" in made
+            and (same or _bring(made_by, model, REFERENCE in made))
+        ):
+            write_json(ORIGIN, {"ref": ref, "commit": made_by})
+            say(f"champion: the blessed model of {ref} ({made_by[:9]})")
             return GOOD
+        if ref == PRODUCTION:
+            what = f"the record names commit {made_by[:9]} for production"
+            raise Stop(f"{what}, which holds no blessed model: `make promote` another")
     ORIGIN.unlink(missing_ok=True)
-    if known.get("found") is not False:
-        _replace(None, {"found": False})
-    say("champion: none, the base branch has no other blessed model")
+    if known != none:
+        _replace(None, none)
+    if "released" in none:
+        say("champion: the candidate itself is in production, and no release was before it")
+    else:
+        say("champion: none, the base branch has no other blessed model")
     return GOOD
 
 
-def _commits() -> list[tuple[str, str]]:
-    """(ref, commit) to look at, best first."""
-    for branch in ("origin/environments", "environments"):
-        shown = git("show", f"{branch}:production.json")
-        if shown is not None:
-            try:
-                return [("production", str(json.loads(shown)["commit"]))]
-            except (ValueError, KeyError, TypeError):
-                raise Stop(f"production.json on {branch} is damaged: restore it from git") from None
-    if not (base := base_ref()):
-        return []
+def _commits() -> Iterator[tuple[str, str]]:
+    """(ref, commit) to look at, best first: production and what was there before, or the base."""
+    # A checkout in CI has one branch; on a laptop, `promote` and `status` fetch the record.
+    release = record.read("production", record.tip(fetch=bool(os.environ.get("BASE_REF"))))
+    ref = PRODUCTION
+    while release:
+        if commit(f"{release.commit}^{{commit}}") is None:  # older than a shallow clone is deep
+            git("fetch", "--quiet", "--no-tags", "origin", release.commit)
+        yield ref, release.commit
+        ref, release = "the release before", record.before("production", release)
+    if ref != PRODUCTION or not (base := base_ref()):
+        return
     log = git("log", "--first-parent", f"-{LOOK_BACK}", "--format=%H", base, "--", "dvc.lock")
     if log is None:
         raise Stop(f"git knows no {base}: run `git fetch origin main`", INFRASTRUCTURE)
-    return [(base, commit) for commit in log.split()]
+    yield from ((base, judged) for judged in log.split())
 
 
 def outs(lock: str) -> dict[str, str]:
@@ -83,23 +100,24 @@ def _bring(commit: str, md5: str, reference: bool) -> bool:
     """Fetch model, blessing and reference of ``commit``; False where it was not blessed."""
     with tempfile.TemporaryDirectory(dir=".", prefix=".champion.") as name:
         folder = Path(name)
-        _dvc_get("blessing.json", commit, folder / "blessing.json")
+        dvc_get("blessing.json", commit, folder / "blessing.json")
         blessing = read_json(folder / "blessing.json")
         if blessing.get("blessed") is not True:
             return False
-        _dvc_get("model", commit, folder / "model")
+        dvc_get("model", commit, folder / "model")
         digest = model_digest(folder / "model")
         if digest != blessing["model_digest"]:
             raise Stop(f"the model of {commit[:9]} is not the one blessed there: do not use it")
         if reference:
-            _dvc_get(REFERENCE, commit, folder / "model" / Path(REFERENCE).name)
+            dvc_get(REFERENCE, commit, folder / "model" / Path(REFERENCE).name)
         record = {"found": True, "model_digest": digest, "model_md5": md5}
         rows = {"data_rows": blessing["data_rows"]} if blessing.get("data_rows") else {}
         _replace(folder / "model", record | rows)
     return True
 
 
-def _dvc_get(path: str, commit: str, out: Path) -> None:
+def dvc_get(path: str, commit: str, out: Path) -> None:
+    """What a commit recorded under ``path``, from the cache or the remote; Stop (3) without it."""
     command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", commit, "--out", str(out)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from . import canvas, storage
 from .console import CLOSED, GOOD, Stop, paint, read_json, read_section, read_yaml
 from .gates.rules import is_number, read_rules, value_text
-from .git import git
+from .git import commit, git
 
 ENVIRONMENTS = {  # made of these, as the Makefile has it
     ".venv": [
@@ -193,6 +193,18 @@ def repository() -> Lines:
         yield Line("git has a remote and DVC none: nobody else gets the data", "lacking", fix)
 
 
+def release() -> Lines:
+    """What the record says of production can be read, and its commit is here to compare with."""
+    from .release import record
+
+    if now := record.read("production", record.tip(fetch=False)):
+        if commit(f"{now.commit}^{{commit}}"):
+            yield Line(f"production has model {record.short(now.model)}", "ok")
+        else:
+            what = f"git has no commit {now.commit[:9]}, of the model in production"
+            yield Line(what, "lacking", "git fetch --unshallow || git fetch --all")
+
+
 def guards() -> Lines:
     """Somebody must agree to changes of the gates, and commits are looked at for secrets."""
     text = OWNERS.read_text(encoding="utf-8") if OWNERS.exists() else ""
@@ -224,5 +236,6 @@ LOOKS = (
     behaviour,
     pipeline,
     repository,
+    release,
     guards,
 )

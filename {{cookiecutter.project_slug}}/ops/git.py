@@ -7,10 +7,12 @@ from typing import Any
 DEPTH = 50  # commits in which the champion is looked for
 
 
-def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str, given: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """A git command with these environment variables; its messages are in English."""
     # Whatever bytes a commit holds, they are no traceback.
-    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "input": given}
     how["env"] = os.environ | {"LC_ALL": "C"} | variables
     return subprocess.run(["git", *words], capture_output=True, check=False, **how)
 
@@ -19,6 +21,17 @@ def git(*words: str) -> str | None:
     """Standard output of a git command; None where it fails."""
     done = run(*words)
     return done.stdout if done.returncode == 0 else None
+
+
+def commit(name: str) -> str | None:
+    """The commit (or tree) of this name; None where there is none."""
+    return (git("rev-parse", "--verify", "--quiet", name) or "").strip() or None
+
+
+def somebody(name: str) -> tuple[str, ...]:
+    """Options by which git can commit where it knows nobody, as in CI; else none."""
+    unknown = ("-c", f"user.name={name}", "-c", "user.email=noreply@example.invalid")
+    return () if git("var", "GIT_COMMITTER_IDENT") else unknown
 
 
 def base_ref() -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from .console import GOOD, INFRASTRUCTURE, Stop, say
-from .git import git, run
+from .git import commit, git, run, somebody
 
 FOLDER, BRANCH = Path(".dvc-storage"), "dvc-storage"
 HERE, THERE = f"refs/heads/{BRANCH}", f"refs/remotes/origin/{BRANCH}"
@@ -66,6 +66,19 @@ def embedded() -> bool:
 def has_origin() -> bool:
     """Whether git has a remote to push to."""
     return git("remote", "get-url", "origin") is not None
+
+
+def fetch_branch(branch: str) -> None:
+    """Bring ``origin/BRANCH`` up to date; where the origin has none, there is none here either."""
+    if not has_origin():
+        return
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin")
+    there = f"refs/remotes/origin/{branch}"
+    done = run(*words, f"+refs/heads/{branch}:{there}")
+    if "couldn't find remote ref" in done.stderr:
+        git("update-ref", "-d", there)
+    elif done.returncode:
+        raise failed("fetched", done, branch)
 
 
 def patiently(verb: str, step: Callable[[], T]) -> T:
@@ -127,14 +140,8 @@ def _push_data() -> None:
 
 def _fetch() -> str | None:
     """Fetch the branch, write its files into the folder, return its commit; None without one."""
-    if has_origin():
-        words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin")
-        done = run(*words, f"+{HERE}:{THERE}")
-        if "couldn't find remote ref" in done.stderr:
-            git("update-ref", "-d", THERE)
-        elif done.returncode:
-            raise _failed("fetched", done)
-    tips = [tip for ref in (HERE, THERE) if (tip := _commit(ref))]
+    fetch_branch(BRANCH)
+    tips = [tip for ref in (HERE, THERE) if (tip := commit(ref))]
     for tip in tips:
         _do("checkout", "--quiet", tip, "--", ".")
     for path in (FOLDER / "files").rglob("*"):
@@ -152,23 +159,17 @@ def _publish() -> None:
     (FOLDER / ".gitattributes").write_text(ATTRIBUTES, encoding="utf-8")
     _do("add", "--all", "--force", ".")
     tree = _do("write-tree").strip()
-    if not tip or tree != _commit(f"{tip}:"):
-        somebody = ("-c", "user.name=make push", "-c", "user.email=noreply@example.invalid")
-        who = () if git("var", "GIT_COMMITTER_IDENT") else somebody
+    if not tip or tree != commit(f"{tip}:"):
         onto = ("-p", tip) if tip else ()
-        tip = _do(*who, "commit-tree", tree, *onto, "-m", "Add data").strip()
+        tip = _do(*somebody("make push"), "commit-tree", tree, *onto, "-m", "Add data").strip()
     if not has_origin():
         _do("update-ref", HERE, tip)
-    elif tip != _commit(THERE):
+    elif tip != commit(THERE):
         done = run("push", "--quiet", "--no-verify", "origin", f"{tip}:{HERE}")
         if done.returncode:
-            raise _failed("pushed", done)
+            raise failed("pushed", done)
         _do("update-ref", THERE, tip)
         say(f"push: branch {BRANCH} is on origin")
-
-
-def _commit(name: str) -> str | None:
-    return (git("rev-parse", "--verify", "--quiet", name) or "").strip() or None
 
 
 def _refuse_large(known: set[str]) -> None:
@@ -207,7 +208,7 @@ def _push_branch() -> None:
     if "[rejected]" in done.stderr:
         raise Stop(f"{branch} has new commits on origin: `git pull --rebase`, then `make push`")
     if done.returncode:
-        raise _failed("pushed", done, branch)
+        raise failed("pushed", done, branch)
     say(f"push: {branch} is on origin")
 
 
@@ -220,13 +221,15 @@ def _do(*words: str) -> str:
     place = ("-C", str(FOLDER), "--work-tree=.", *options)
     done = run(*place, *words, GIT_INDEX_FILE=f"{folder}/{BRANCH}.index")
     if done.returncode:
-        raise _failed("written", done)
+        raise failed("written", done)
     return done.stdout
 
 
-def _failed(deed: str, done: subprocess.CompletedProcess[str], branch: str = BRANCH) -> Stop:
+def failed(deed: str, done: subprocess.CompletedProcess[str], branch: str = BRANCH) -> Stop:
+    """Why git could not, as the error of the infrastructure that it is."""
     said = [line for line in done.stderr.splitlines() if line.strip() and line[:5] != "hint:"]
-    return Stop(f"{branch} could not be {deed} ({(said or ['no message'])[-1]})", INFRASTRUCTURE)
+    why = next((line for line in said if "rejected]" in line), (said or ["no message"])[-1])
+    return Stop(f"{branch} could not be {deed} ({' '.join(why.split())})", INFRASTRUCTURE)
 
 
 def _line(text: str) -> str:

@@ -172,9 +172,7 @@ def _after(address: str, golden: dict[str, Any], seconds: float, clock: Clock) -
     return ""
 
 
-def _return(
-    name: str, release: Record, target: Target | None, clock: Clock, stop: Stop
-) -> Stop:
+def _return(name: str, release: Record, target: Target | None, clock: Clock, stop: Stop) -> Stop:
     """Put the record back, and the engine where it runs the release; what to tell of it."""
     if stop.code != CLOSED:
         return stop  # nobody knows whether the release is bad: the same again will tell

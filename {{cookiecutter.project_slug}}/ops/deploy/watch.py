@@ -18,7 +18,7 @@ from .target import Step
 
 BUDGET = ("error_rate", "p99_ms")
 PAUSE, TELL = 0.2, 10.0
-LINE = re.compile(r'^(service_\w+)(?:\{(.*)\})? (\S+)$', re.MULTILINE)
+LINE = re.compile(r"^(service_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 

@@ -86,6 +86,9 @@ def _champion(bootstrap: Any) -> tuple["Predictions | None", dict[str, Any] | No
         return predictions, said, why_not
     if isinstance(bootstrap, str) and bootstrap.strip():
         return None, {"bootstrap": bootstrap}, ""
+    if record.get("released") is True:
+        why = "the candidate itself is in production, and no release was before it"
+        return None, {"bootstrap": why}, ""
     why_not = (
         "there is no champion: say why in model.bootstrap of gates.yaml, or bring one with "
         "`git fetch` and `dvc fetch`"

@@ -22,7 +22,7 @@ path.s0{stroke:var(--a)}path.s1{stroke:var(--b)}rect,text.s0{fill:var(--a)}text.
 WIDTH, LEFT, TOP, BOTTOM = 640, 64, 48, 272
 
 
-def render(title: str, body: list[Section]) -> str:
+def render(title: str, body: list[Section], name: str = "Gatehouse report") -> str:
     """The same sections as the comment, none left out; ``title`` is Markdown, escaped already."""
     from markdown_it import MarkdownIt
 
@@ -37,7 +37,7 @@ def render(title: str, body: list[Section]) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Gatehouse report</title><style>{STYLE}</style></head>\n"
+        f"<title>{escape(name)}</title><style>{STYLE}</style></head>\n"
         f"<body>\n{''.join(parts)}</body></html>\n"
     )
 

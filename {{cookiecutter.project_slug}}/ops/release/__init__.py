@@ -1,0 +1,1 @@
+"""The release: what shall run where, who said so, and the way back."""
