@@ -3,6 +3,8 @@
 from .settings import Environment, environment
 from .target import Running, Target
 
+__all__ = ["Running", "Target", "environment", "present", "running", "target_of"]
+
 
 def target_of(where: Environment) -> Target:
     """The engine of an environment; only its module is imported."""

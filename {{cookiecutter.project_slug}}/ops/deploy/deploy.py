@@ -16,7 +16,7 @@ from typing import Any
 
 from ..champion import dvc_get
 from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_section, say
-from ..release import mirror, record
+from ..release import record
 from ..release.promote import back, restore, told
 from ..release.record import Record, short
 from . import target_of
@@ -34,7 +34,7 @@ LABELS = {
 
 
 def deploy(name: str) -> int:
-    """Run what the record of ``name`` says; exit 1 where it is not good, and what was there runs."""
+    """Run what the record of ``name`` says; exit 1 where it is not good, and what was before runs."""
     where = environment(name)
     release = record.read(name, record.tip())
     if release is None:
@@ -56,15 +56,14 @@ def deploy(name: str) -> int:
                 raise _return(name, release, None, clock, stop) from None
             seconds = where.bake_seconds
         address = stack.enter_context(target.front())
-        why = _after(address, golden, seconds, clock)
-        if why:
-            stop = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
-            raise _return(name, release, target, clock, stop)
+        if why := _after(address, golden, seconds, clock):
+            bad = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
+            raise _return(name, release, target, clock, bad)
     return _good(clock, release)
 
 
 def rollback(name: str, why: str) -> int:
-    """Back to the release before: first the record, and the engine even where that is out of reach."""
+    """Back to the release before: first the record; where that is out of reach, the engine alone."""
     where = environment(name)
     target, clock = target_of(where), Clock(name)
     lag: Stop | None = None
