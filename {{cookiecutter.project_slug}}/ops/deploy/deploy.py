@@ -34,7 +34,7 @@ LABELS = {
 
 
 def deploy(name: str) -> int:
-    """Run what the record of ``name`` says; exit 1 where it is not good, and what was before runs."""
+    """Run what the record of ``name`` says; exit 1 where it is not good, and the one before runs."""
     where = environment(name)
     release = record.read(name, record.tip())
     if release is None:
@@ -63,7 +63,7 @@ def deploy(name: str) -> int:
 
 
 def rollback(name: str, why: str) -> int:
-    """Back to the release before: first the record; where that is out of reach, the engine alone."""
+    """Back to the release before: first the record, or the engine alone where that is far."""
     where = environment(name)
     target, clock = target_of(where), Clock(name)
     lag: Stop | None = None
