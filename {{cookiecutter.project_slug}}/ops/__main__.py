@@ -4,6 +4,7 @@ Exit codes: 0 good, 1 gate closed, 2 usage or broken input, 3 infrastructure.
 """
 
 import argparse
+from pathlib import Path
 
 from .console import Stop, stop_with
 
@@ -47,6 +48,12 @@ def parser() -> argparse.ArgumentParser:
     )
     verbs.add_parser("bless", help="judge the candidate, write blessing.json (a stage)")
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
+    sign = verbs.add_parser("sign", help="sign the blessed model and the statement of its image")
+    sign.add_argument("--key", type=Path, metavar="FILE", help="a private key; else keyless in CI")
+    verbs.add_parser("verify", help="are model and image what somebody signed")
+    key = verbs.add_parser("key", help="make a new pair of keys for signing")
+    key.add_argument("name", metavar="NAME", help="of the public key in deploy/keys/")
+    key.add_argument("--out", type=Path, metavar="FILE", help="where the private key goes")
     return root
 
 
@@ -110,6 +117,18 @@ def run(options: argparse.Namespace) -> int:
             from .gates.blessing import bless
 
             return bless()
+        case "sign":
+            from .release.sign import sign
+
+            return sign(options.key)
+        case "verify":
+            from .release.sign import verify
+
+            return verify()
+        case "key":
+            from .release.keys import new_key
+
+            return new_key(options.name, options.out)
         case _:
             from .catalogue import catalogue
 

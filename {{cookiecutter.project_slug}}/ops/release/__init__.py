@@ -1,0 +1,1 @@
+"""What runs where, who said so, and who vouches for it."""
