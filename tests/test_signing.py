@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Callable
@@ -85,7 +86,9 @@ def test_what_is_not_signed_is_refused_where_a_signature_is_required(here: Path)
     settings(here, "  required: true\n")
     put_image(here, put_model(here, FILES))
     for check in (check_model, lambda: check_image({"image": IMAGE})):
-        with pytest.raises(Stop, match="is not signed, and deploy/settings.yaml requires") as stop:
+        with pytest.raises(
+            Stop, match=r"is not signed, and deploy/settings\.yaml requires"
+        ) as stop:
             check()
         assert stop.value.code == CLOSED
 
@@ -167,11 +170,12 @@ def test_provenance_wants_an_identity_a_digest_and_gh(
     from ops.release.sign import check_image
 
     settings(here, "  provenance: true\n")
-    with pytest.raises(Stop, match="wants signing.identity"):
+    with pytest.raises(Stop, match=r"wants signing\.identity"):
         check_image({"image": IMAGE})
     settings(here, f"  provenance: true\n  identity: {IDENTITY}\n")
     with pytest.raises(Stop, match="is in no registry"):
         check_image({"image": "late:1"})
+    (here / "git").symlink_to(str(shutil.which("git")))
     monkeypatch.setenv("PATH", str(here))
     with pytest.raises(Stop, match="gh, GitHub's command line, is not here") as stop:
         check_image({"image": IMAGE})
@@ -401,10 +405,11 @@ def test_keys_stay_outside_and_are_never_replaced(
     assert private.read_bytes() == before
     for place in ("third.pem", ".venv/third.pem", str(signed.path / "reports/third.pem")):
         said = signed.ops("key", "third", "--out", place, code=2).stderr
-        # A borrowed environment is a link to another place, which is what counts.
-        assert "is inside the repository" in said or ".venv" in place
+        assert "is inside the repository" in said
     assert "is no name for a key" in signed.ops("key", "../x", code=2).stderr
     assert not (signed.path / "deploy/keys/third.pub.pem").exists()
+    signed.ops("key", "third", "--out", "../third.pem")
+    (signed.path / "deploy/keys/third.pub.pem").unlink()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     said = signed.ops("key", "third").stderr
     assert f"{tmp_path}/flight-delays/third.pem is the private key, not encrypted" in said
@@ -419,7 +424,7 @@ def rsa(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda path: None, "No such file"),
+        (lambda path: path.unlink(missing_ok=True), "No such file"),
         (lambda path: path.mkdir(), "directory"),
         (lambda path: path.write_text("no key"), "no private EC key in PEM"),
         (rsa, "no private EC key in PEM"),

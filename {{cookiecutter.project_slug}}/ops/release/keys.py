@@ -38,13 +38,13 @@ def new_key(name: str, out: Path | None) -> int:
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise Stop(f"{name!r} is no name for a key: small letters, digits and hyphens")
-    private = (out or _home() / f"{name}.pem").expanduser().resolve()
-    public = Path(
-        str(read_section(SETTINGS, "signing").get("keys", "deploy/keys")), f"{name}.pub.pem"
-    )
-    top = Path((git("rev-parse", "--show-toplevel") or ".").strip()).resolve()
-    if private.is_relative_to(top) or private.is_relative_to(Path.cwd()):
+    private = (out or _home() / f"{name}.pem").expanduser()
+    folder = Path(str(read_section(SETTINGS, "signing").get("keys", "deploy/keys")))
+    public, top = folder / f"{name}.pub.pem", git("rev-parse", "--show-toplevel") or "."
+    ways = (Path(os.path.normpath(Path.cwd() / private)), private.resolve())  # a link leads out
+    if any(way.is_relative_to(at) for way in ways for at in (Path(top.strip()), Path.cwd())):
         raise Stop(f"{private} is inside the repository: a private key has no place there")
+    private = private.resolve()
     for path in (private, public):
         if path.exists():
             raise Stop(f"{path} is there: take another name, old signatures need the old key")
