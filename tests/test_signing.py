@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,23 @@ def test_a_signature_is_damaged_before_a_library_is_asked(here: Path) -> None:
         with pytest.raises(Stop, match=r"reports/model\.sig is damaged") as stop:
             check_model()
         assert stop.value.code == CLOSED
+
+
+@pytest.mark.parametrize(("takes", "said"), [(5, "no answer"), (-1, "sleep length")])
+def test_sigstore_has_its_time_and_no_more(
+    science: BakedProject, monkeypatch: pytest.MonkeyPatch, takes: int, said: str
+) -> None:
+    from ops.console import Stop
+    from ops.release import sign
+
+    assert science.has_file("ops/release/sign.py")
+    monkeypatch.setattr(sign, "SECONDS", 0.2)
+    sign._reach(lambda: time.sleep(0.01))
+    before = time.monotonic()
+    with pytest.raises(Stop, match=rf"Sigstore cannot be reached \({said}.*run the same") as stop:
+        sign._reach(lambda: time.sleep(takes))
+    assert stop.value.code == 3
+    assert time.monotonic() - before < 2
 
 
 @pytest.mark.parametrize(

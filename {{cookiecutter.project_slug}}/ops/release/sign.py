@@ -10,6 +10,7 @@ import json
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ SETTINGS = Path("deploy/settings.yaml")
 BLESSING = Path("blessing.json")
 STATEMENT = Path("reports/image.json")
 OF_MODEL, OF_IMAGE = Path("reports/model.sig"), Path("reports/image.sig")
+SECONDS = 120  # for Sigstore
 BRANCHES = ("origin/environments", "environments")
 SAID = ("image", "id", "model", "blessing", "commit")  # what statement and record both say
 
@@ -195,15 +197,24 @@ def _library() -> Any:
     return model_signing
 
 
-def _reach(call: Callable[[], Any]) -> Any:
-    """What ``call`` gives; whatever goes wrong with Sigstore is no verdict."""
-    try:
-        return call()
-    except Exception as error:
-        said = " ".join(f"{error}".split())[:200] or type(error).__name__
+def _reach(call: Callable[[], Any]) -> None:
+    """Do what asks Sigstore, which sets no limit of its own; what goes wrong there is no verdict."""
+    problems = ["no answer"]
+
+    def ask() -> None:
+        try:
+            call()
+            problems.clear()
+        except Exception as error:
+            problems[:] = [" ".join(f"{error}".split())[:200] or type(error).__name__]
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(SECONDS)
+    if problems:
         raise Stop(
-            f"Sigstore cannot be reached ({said}): run the same again", INFRASTRUCTURE
-        ) from None
+            f"Sigstore cannot be reached ({problems[0]}): run the same again", INFRASTRUCTURE
+        )
 
 
 # --- signing ----------------------------------------------------------------------------------
