@@ -198,7 +198,7 @@ def _library() -> Any:
 
 
 def _reach(call: Callable[[], Any]) -> None:
-    """Do what asks Sigstore, which sets no limit of its own; what goes wrong there is no verdict."""
+    """Do what asks Sigstore; it sets itself no limit, and what goes wrong there is no verdict."""
     problems = ["no answer"]
 
     def ask() -> None:
