@@ -19,6 +19,7 @@ from ..digests import file_digest, model_digest
 from ..git import git
 from . import mirror, record
 from .record import Read, Record, short
+from .sign import kept
 
 BLESSING, IMAGE, LOCK = Path("blessing.json"), Path("reports/image.json"), Path("dvc.lock")
 
@@ -50,7 +51,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
                 raise Stop(changed, CLOSED)
         return replace(wanted, previous=before.at if before else None)
 
-    written = record.change(to, decide)
+    written = record.change(to, decide, kept(wanted.image))
     new = written is not before
     if new and to == "staging":
         # It serves nobody there, so it may be looked at; but no later than now one hears of it.
