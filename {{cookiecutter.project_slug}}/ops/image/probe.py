@@ -32,7 +32,7 @@ REQUESTS, CLIENTS = 200, 4
 STOP_SECONDS = 40  # drain, requests in flight, and some
 # What only trains, and what only builds.
 UNWANTED = ("bentoml", "deepchecks", "dvc", "mlflow", "pip")
-LOOK = f"""
+LOOK = """
 import importlib.util as u, json, os, re, shutil, sys
 sys.path[:0] = ["/app/site"]
 status = open("/proc/1/status").read()
@@ -40,13 +40,13 @@ try:
     open("/app/written", "w").close(); writable = True
 except OSError:
     writable = False
-print(json.dumps({{
-    "unwanted": [n for n in {UNWANTED!r} if os.path.exists("/app/site/" + n)],
+print(json.dumps({
+    "unwanted": [n for n in "UNWANTED".split() if os.path.exists("/app/site/" + n)],
     "compilers": [n for n in ("gcc", "cc", "g++", "clang", "make") if shutil.which(n)],
     "root": os.getuid() == 0, "writable": writable,
-    "memory_mb": int(re.findall(r"VmHWM:\\s+(\\d+)", status)[0]) / 1024,
-}}))
-"""
+    "memory_mb": int(re.findall("VmHWM:\\s+(\\d+)", status)[0]) / 1024,
+}))
+""".replace("UNWANTED", " ".join(UNWANTED))
 
 
 def probe(image: str) -> tuple[list[str], dict[str, float]]:
