@@ -781,6 +781,7 @@ def test_a_damaged_record_is_one_sentence(
     assert status(as_json=False, html=False) == 3
     out = capsys.readouterr().out
     assert "production  unknown: production.json of" in out
+    assert "nothing was released" not in out
     assert history("production", as_json=True) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1, "what was before it can be read"
     # Staging is another file.
@@ -846,10 +847,15 @@ def test_status_says_what_shall_run_and_does(
     assert re.search(r"^production  as recorded$", out, re.MULTILINE)
     image = f"registry.example:5000/team/flights@{told(origin)['id'][7:14]}"
     head = git("rev-parse", "HEAD")[:7]
-    assert f"  record    model {second[7:14]}, image {image}, of {head}\n" in out
+    assert f"  record    model {second[7:14]}, image {image}, commit {head}\n" in out
     assert re.search(r"  since     \d{4}.* UTC, promoted by Jo <jo@example.invalid>: v2\n", out)
     assert f"  runs      {image}, 2 of 2 healthy, since 2026-11-27T17:00:00Z\n" in out
     assert re.search(f"  back to   model {first[7:14]}, .*; its image is there\n", out)
+    foreign(origin, "staging.json", told(origin, "staging") | {"previous": "0" * 40})
+    assert status() == 0, "what runs is as recorded all the same"
+    out = capsys.readouterr().out
+    assert "staging     as recorded: staging.json of 000000000 on branch" in out
+    assert "  back to   it cannot be read" in out
     runs["gone"] = True
     assert status() == 0
     assert "its image IS GONE" in capsys.readouterr().out
