@@ -111,7 +111,9 @@ def same(one: Record, other: Record) -> bool:
 
 def told(release: Record) -> str:
     """A release in a few words."""
-    return f"model {short(release.model)}, image {short(release.image)}, of {release.commit[:7]}"
+    return (
+        f"model {short(release.model)}, image {short(release.image)}, commit {release.commit[:7]}"
+    )
 
 
 def who() -> str:

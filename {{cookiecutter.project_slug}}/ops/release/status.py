@@ -88,9 +88,8 @@ def look(environment: str, top: str) -> View:
 def facts(view: View) -> dict[str, str]:
     """What there is to say of an environment, by label."""
     now, seen, back = view.record, view.running, view.back
-    if now is None:
-        said = {"record": "nothing was released"}
-    else:
+    said = {} if view.state == UNKNOWN else {"record": "nothing was released"}
+    if now:
         why = f": {plain(now.why, LONG)}" if now.why else ""
         said = {"record": told(now), "since": f"{_when(now.when)}, {_by(now)}{why}"}
     if seen:
@@ -98,10 +97,10 @@ def facts(view: View) -> dict[str, str]:
         said["runs"] = f"{plain(short(seen.image), LONG)}, {health}"
     if back:
         image = {True: "is there", False: "IS GONE", None: "may be there, nobody could say"}
-        said["back to"] = f"{told(back)}, {_by(back)} {_when(back.when)}; its image "
+        said["back to"] = f"{told(back)}, of {_when(back.when)}; its image "
         said["back to"] += image[view.there]
     elif now:
-        said["back to"] = "nothing: this is the first release"
+        said["back to"] = "it cannot be read" if now.previous else "no release was before it"
     return said
 
 
