@@ -193,16 +193,18 @@ class Kubernetes:
         while (left := end - time.monotonic()) > 0:
             words = ["rollout", "status", f"deployment/{NAME}", f"--timeout={left:.0f}s"]
             with subprocess.Popen(
-                [*self.command, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                [*self.command, *words],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
             ) as process:
                 for line in process.stdout or ():
                     step(line.strip())
             if process.returncode == 0:
                 return True
             # The deadline, or only the line to the cluster: it says which.
-            [found] = [i for i in self._items("deployments") if i["metadata"]["name"] == NAME]
-            seen = found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
-            if seen and _condition(found, "Progressing").get("status") == "False":
+            found, _ = self._state()
+            if found is None or _condition(found, "Progressing").get("status") == "False":
                 return False
             time.sleep(1)
         return False
@@ -232,20 +234,18 @@ class Kubernetes:
         command = [*self.command, "port-forward", what, f":{port}", "--address=127.0.0.1"]
         # Into a file: it says a line for every connection, and a pipe would be full one day.
         with (
-            tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+            tempfile.TemporaryFile() as said,
             subprocess.Popen(command, stdout=said, stderr=said) as process,
         ):
             try:
-                end, found = time.monotonic() + 20, None
+                end, found, text = time.monotonic() + 20, None, ""
                 while not found and process.poll() is None and time.monotonic() < end:
                     time.sleep(0.05)
-                    said.seek(0)
-                    found = re.search(r"127\.0\.0\.1:(\d+) ->", said.read())
+                    text = os.pread(said.fileno(), 4096, 0).decode()
+                    found = re.search(r"127\.0\.0\.1:(\d+) ->", text)
                 if not found:
-                    said.seek(0)
-                    reason = " ".join(said.read().split()) or "no answer in 20 s"
-                    fix = "mend that, run it again"
-                    raise Stop(f"no tunnel to {what} in {self.place} ({reason}): {fix}", INFRASTRUCTURE)
+                    reason = " ".join(text.split()) or "no answer in 20 s"
+                    raise Stop(f"no tunnel to {what} in {self.place}: {reason}", INFRASTRUCTURE)
                 yield f"http://127.0.0.1:{found[1]}"
             finally:
                 process.terminate()
