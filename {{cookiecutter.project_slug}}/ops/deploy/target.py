@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 
 class Running(NamedTuple):
-    """What really runs: the image, healthy containers of it, how many there shall be, since when."""
+    """What really runs: the image, healthy containers of it, how many shall be, since when."""
 
     image: str
     healthy: int
