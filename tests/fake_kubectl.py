@@ -69,13 +69,13 @@ class Cluster:
                 one["ready"] = wanted if one is chosen else 0
 
     def apply(self, text: str) -> None:
-        documents = validated(text)
-        [new] = [one for one in documents if one["kind"] == "Deployment"]
-        old = self.state["objects"].get("Deployment")
-        if old and old["spec"]["selector"] != new["spec"]["selector"]:
+        documents = {one["kind"]: one for one in validated(text)}
+        old, new = (where.get("Deployment") for where in (self.state["objects"], documents))
+        if old and new and old["spec"]["selector"] != new["spec"]["selector"]:
             raise Refused("spec.selector: Invalid value: field is immutable")
-        self.state["objects"] |= {one["kind"]: one for one in documents}
-        self.put(new["spec"]["template"])
+        self.state["objects"] |= documents
+        if new:
+            self.put(new["spec"]["template"])
 
     def items(self, kinds: str) -> list[Any]:
         found = []
@@ -137,6 +137,8 @@ class Cluster:
                 self.apply(given)
             case ["create", *_]:
                 [pod] = validated(given)
+                if "ServiceAccount" not in self.state["objects"]:
+                    raise Refused("pods are forbidden: error looking up service account")
                 self.state["pods"][pod["metadata"]["name"]] = pod
             case ["delete", "pod", name, *_]:
                 self.state["pods"].pop(name, None)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -183,6 +184,46 @@ def test_a_cluster_that_cannot_be_reached(kube: Kube) -> None:
         assert "10.0.0.1:6443 was refused" in said
     code, _ = refusal(lambda: target().alone(V2).__enter__())
     assert code == 3
+
+
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+clusters: [{name: gone, cluster: {server: "https://127.0.0.1:9"}}]
+users: [{name: nobody, user: {token: none}}]
+contexts: [{name: here, context: {cluster: gone, user: nobody}}]
+"""
+
+
+def test_the_real_kubectl_knows_every_word_and_finds_no_cluster(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kube.change(verdicts={V2: "never ready"})
+    refusal(lambda: target().apply(V2, silent))
+    target().apply(V1, silent)
+    refusal(lambda: target().apply(V2, silent))
+    with target().alone(V1):
+        target().address()
+    calls = {call.split()[2]: call for call in kube.read()["calls"]}  # one of each first word
+    calls |= {" ".join(call.split()[2:5]): call for call in kube.read()["calls"]}
+    (tmp_path / "config").write_text(KUBECONFIG, encoding="utf-8")
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    config = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    for call in calls.values():
+        command = [os.environ["REAL_KUBECTL"], *call.split()]
+        done = subprocess.run(command, input=config, capture_output=True, text=True, check=False)
+        assert done.returncode == 1, call
+        assert "connection refused" in done.stderr or "was refused" in done.stderr, call
+    words = {word for call in calls.values() for word in call.split()}
+    assert {"apply", "create", "delete", "get", "port-forward", "status", "undo"} <= words
+    # And so with the target on top of it.
+    (tmp_path / "bin/kubectl").unlink()
+    (tmp_path / "bin/kubectl").symlink_to(os.environ["REAL_KUBECTL"])
+    for action in (target().running, lambda: target().apply(V2, silent), target().address):
+        code, said = refusal(action)
+        assert (code, "refused" in said) == (3, True), said
+    code, said = refusal(target(context="elsewhere").running)
+    assert (code, 'context "elsewhere" does not exist' in said) == (3, True), said
 
 
 def test_no_kubectl(kube: Kube, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ class BentoCloud:
         except FileNotFoundError:
             raise Stop(f"{PROGRAM} is not here: run `make setup`", INFRASTRUCTURE) from None
         said = " ".join((done.stdout + done.stderr).split())
-        if done.returncode and "cloud context" in said:
+        if done.returncode and ("cloud context" in said or "API token" in said):
             raise Stop(f"nobody is logged in to BentoCloud: run `{PROGRAM} cloud login`")
         if done.returncode and verb == "get" and "is not found" in said:
             return ""

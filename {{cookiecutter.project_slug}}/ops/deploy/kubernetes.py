@@ -95,8 +95,8 @@ class Kubernetes:
     @contextmanager
     def alone(self, image: str) -> Iterator[str]:
         """The address of a pod like those of the Deployment, which the Service does not know."""
-        documents = [load(text) for text in self._render(image).split("\n---\n")]
-        [template] = [d["spec"]["template"] for d in documents if d["kind"] == "Deployment"]
+        made = {one["kind"]: one for one in map(load, self._render(image).split("\n---\n"))}
+        template = made["Deployment"]["spec"]["template"]
         name = f"{NAME}-alone-{secrets.token_hex(3)}"
         labels = template["metadata"]["labels"] | {f"{LABEL}/component": "alone"}
         limits = {"restartPolicy": "Never", "activeDeadlineSeconds": ALONE_SECONDS}
@@ -106,6 +106,8 @@ class Kubernetes:
             "metadata": {"name": name, "labels": labels},
             "spec": template["spec"] | limits,
         }
+        # Before the first deploy there is no account yet, and no pod without one.
+        self._kubectl("apply", "--filename=-", given=json.dumps(made["ServiceAccount"]))
         try:
             self._kubectl("create", "--filename=-", given=json.dumps(pod))
             self._wait_for(name, image)
@@ -204,7 +206,10 @@ class Kubernetes:
                 return True
             # The deadline, or only the line to the cluster: it says which.
             found, _ = self._state()
-            if found is None or _condition(found, "Progressing").get("status") == "False":
+            if found is None:
+                return False
+            seen = found["status"].get("observedGeneration") == found["metadata"].get("generation")
+            if seen and _condition(found, "Progressing").get("status") == "False":
                 return False
             time.sleep(1)
         return False
