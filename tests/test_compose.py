@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from baked import BakedProject
-from brokers import free_port
+from brokers import eventually, free_port, program
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +95,32 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., s
     yield make
     for name in made:
         docker("image", "rm", "--force", name, code=None)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real registry on this machine."""
+    folder, port = tmp_path_factory.mktemp("registry"), free_port()
+    content = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder)}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    (folder / "config.yml").write_text(json.dumps(content), encoding="utf-8")
+    command = [program("docker-registry"), "serve", str(folder / "config.yml")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            eventually(lambda: listens(port))
+            yield f"127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            for image in docker("image", "ls", "--quiet", f"127.0.0.1:{port}/gh-kube").split():
+                docker("image", "rm", "--force", image)
 
 
 class Laptop:
@@ -222,6 +248,23 @@ def test_under_the_same_name_it_goes_back_to_the_image_it_was(laptop: Laptop) ->
     assert laptop.asked() == "1"
 
 
+def test_by_digest_from_a_registry_and_back(laptop: Laptop, registry: str) -> None:
+    digests = {}
+    for how, version in (("good", "1"), ("crash", "2")):
+        name = laptop.images(how, version, f"{registry}/gh-kube:{version}")
+        docker("push", "--quiet", name)
+        said = json.loads(docker("image", "inspect", name))[0]["RepoDigests"]
+        [digests[how]] = [one for one in said if one.startswith(f"{registry}/gh-kube@")]
+        docker("image", "rm", name)
+    assert laptop.apply(digests["good"]) == (0, "")
+    assert laptop.steps[0] == f"fetching {digests['good']}"
+    assert laptop.target().running()[:3] == (digests["good"], 1, 1)
+    code, said = laptop.apply(digests["crash"])
+    assert (code, said.endswith(f"{digests['good']} serves again")) == (1, True)
+    assert laptop.target().running()[:3] == (digests["good"], 1, 1)
+    assert laptop.asked() == "1"
+
+
 def test_an_image_that_cannot_be_fetched_stops_nothing(laptop: Laptop) -> None:
     good = laptop.images("good", "1")
     assert laptop.apply(good) == (0, "")
@@ -273,7 +316,6 @@ def test_one_alone_is_no_part_of_it(laptop: Laptop) -> None:
     good, next_one = laptop.images("good", "1"), laptop.images("good", "2")
     assert laptop.apply(good) == (0, "")
     with laptop.target().alone(next_one) as address:
-        from brokers import eventually
 
         def answers() -> str:
             try:
