@@ -89,6 +89,20 @@ def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[C
 
 
 @contextmanager
+def alone_at(image: str, host: str = "") -> Iterator[str]:
+    """The address alone of ``alone``."""
+    with alone(image, host) as container:
+        yield container.address
+
+
+def present(image: str, host: str = "") -> bool:
+    """Whether the engine has ``image``, or can fetch it."""
+    if not run("image", "inspect", image, host=host).returncode:
+        return True
+    return not run("pull", "--quiet", image, host=host).returncode
+
+
+@contextmanager
 def reach(host: str, port: int) -> Iterator[str]:
     """The address of a port of the engine's host; by a tunnel where that is another machine."""
     if not host.startswith("ssh://"):

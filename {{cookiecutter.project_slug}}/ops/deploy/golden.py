@@ -35,10 +35,12 @@ def ask(
     wait: float = 30,
 ) -> tuple[int, bytes]:
     """Status and body of one request over a connection of its own; OSError where none is had."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=wait)
+    place = urlsplit(address)
+    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+    connection = kind(place.netloc, timeout=wait)
     try:
         method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
-        connection.request(method, path, data, dict(headers))
+        connection.request(method, place.path.rstrip("/") + path, data, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     except http.client.HTTPException as error:
