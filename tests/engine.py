@@ -105,3 +105,5 @@ class Load:
             if not keep:
                 connection.close()
                 connection = None
+        if connection:
+            connection.close()

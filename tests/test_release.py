@@ -22,7 +22,7 @@ from test_played_day import orders
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("error")]
 
-NAME = "order-returns"
+NAME = "released-orders"
 OWN = {"IMAGE_REPOSITORY", "IMAGE_BASE", "IMAGE_PROXY"}
 
 
@@ -93,7 +93,7 @@ def world(
     answers = {
         "data": str(folder / "orders.csv"),
         "target": "returned",
-        "project_name": "Order Returns",
+        "project_name": "Released Orders",
     }
     made = cookiecutter(
         str(template_dir), no_input=True, output_dir=str(folder), extra_context=answers
@@ -129,7 +129,7 @@ def cleared(world: World) -> Any:
 
 def bad(world: World, tmp_path: Path, name: str, code: str, health: str = "") -> str:
     """Version 2, with a start of its own that runs ``code`` before the service."""
-    start = f"import os, runpy\n{code}\nrunpy.run_module('src.order_returns.service', run_name='__main__')\n"
+    start = f"import os, runpy, sys\nsys.path.insert(0, '/app')\n{code}\nrunpy.run_module('src.released_orders.service', run_name='__main__')\n"
     lines = f'COPY start.py /start.py\n{health}\nENTRYPOINT ["python3", "/start.py"]\n'
     tag = f"{os.environ['REGISTRY']}/{NAME}:{name}"
     return derived(tag, world.images["v2"]["image"], lines, {"start.py": start}, tmp_path / name)
@@ -174,7 +174,7 @@ def test_02_version_2_replaces_it_under_load_without_a_failed_request(world: Wor
 @pytest.mark.gate("release", "healthy but wrong: answers differ from offline", "closed")
 def test_03_healthy_but_wrong_is_stopped_before_the_switch(world: World, tmp_path: Path) -> None:
     code = (
-        "from src.order_returns.onnx_model import OnnxModel as M\n"
+        "from src.released_orders.onnx_model import OnnxModel as M\n"
         "right = M.run\nM.run = lambda self, arrays: right(self, arrays)[:, ::-1]"
     )
     image = bad(world, tmp_path, "wrong", code)
@@ -194,7 +194,7 @@ def test_03_healthy_but_wrong_is_stopped_before_the_switch(world: World, tmp_pat
 THERE = "if 'SERVICE_UNUSUAL' in os.environ: "
 NEVER = 'HEALTHCHECK --interval=1s --retries=2 CMD ["python3", "-c", "import os; raise SystemExit(\'SERVICE_UNUSUAL\' in os.environ)"]'
 FLAKY = (
-    "import itertools\nfrom src.order_returns.service.requests import Requests as R\n"
+    "import itertools\nfrom src.released_orders.service.requests import Requests as R\n"
     "right, count = R.batch, itertools.count()\n"
     "async def batch(self, body, **how):\n"
     "    if 'SERVICE_UNUSUAL' in os.environ and next(count) % 3 == 2: raise RuntimeError('third')\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..console import INFRASTRUCTURE, Stop, read_json
+from ..console import CLOSED, Stop, read_json
 
 GOLDEN = Path("predictions/golden.json")
 CLOSE = 1e-5  # float32 sums, in another order
@@ -50,7 +50,7 @@ def ask(
 
 
 def wait_ready(address: str, seconds: float) -> float:
-    """Seconds until ``/readyz`` says yes; Stop where it does not within ``seconds``."""
+    """Seconds until ``/readyz`` says yes; Stop (1) where it does not within ``seconds``."""
     start, said = time.monotonic(), "nothing"
     while (taken := time.monotonic() - start) < seconds:
         try:
@@ -61,7 +61,7 @@ def wait_ready(address: str, seconds: float) -> float:
         except OSError as error:
             said = str(error) or type(error).__name__
         time.sleep(0.05)
-    raise Stop(f"the service is not ready after {seconds:g} s ({said})", INFRASTRUCTURE)
+    raise Stop(f"the service is not ready after {seconds:g} s ({said})", CLOSED)
 
 
 def wrong(address: str, golden: Mapping[str, Any], headers: Mapping[str, str] = HEADERS) -> str:
