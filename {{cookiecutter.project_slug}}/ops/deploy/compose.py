@@ -45,7 +45,7 @@ class Compose:
         except Stop as stop:
             now = self._container()  # stops here where the engine is gone
             ours = now and now["Config"]["Image"] == image
-            why = complaint(now["State"]) if now and ours else str(stop)
+            why = complaint(now) if now and ours else str(stop)
         sentence = f"{image} does not become healthy: {why}"
         if before is None:
             self._compose(image, "down")
@@ -114,10 +114,13 @@ def healthy(state: dict[str, Any]) -> bool:
     )
 
 
-def complaint(state: dict[str, Any]) -> str:
+def complaint(container: dict[str, Any]) -> str:
     """Why a container does not serve, from what the engine knows."""
+    state, again = container["State"], container["RestartCount"]
     if state["OOMKilled"]:
         return "out of memory (mem_limit of deploy/compose.yaml)"
     if state["Status"] in ("restarting", "exited"):
         return f"it ends with exit code {state['ExitCode']}"
+    if again:
+        return f"it ended and was started again, {again} times"
     return f"it is {state.get('Health', {}).get('Status', state['Status'])}"
