@@ -963,6 +963,8 @@ def test_history_is_a_table_and_json(
     from ops.release.promote import back
     from ops.release.status import history
 
+    git("config", "log.follow", "true")
+    git("config", "log.showSignature", "true")
     assert history(None, as_json=False) == 0
     assert "nothing was released yet" in capsys.readouterr().err
     first = release("v1")

@@ -100,7 +100,7 @@ def read(environment: str, top: str) -> Record | None:
 def at(environment: str, made: str) -> Record:
     """The record that commit ``made`` holds; Stop where it is none."""
     where = f"{environment}.json of {made[:9]} on branch {BRANCH}"
-    text = git("show", f"{made}:{environment}.json")
+    text = git("cat-file", "blob", f"{made}:{environment}.json")
     if text is None:
         raise Stop(f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`")
     try:
@@ -151,7 +151,8 @@ def change(
 
 
 def _log(top: str, *words: str) -> list[str]:
-    log = git("log", "--format=%H", top, *words) if top else ""
+    # Not `log`, which somebody's settings make follow renames: one file begins as another's copy.
+    log = git("rev-list", top, *words) if top else ""
     if log is None:
         raise Stop(f"git cannot read branch {BRANCH}: run `git fetch origin {BRANCH}`")
     return log.split()

@@ -105,18 +105,18 @@ def facts(view: View) -> dict[str, str]:
 
 
 def page(views: list[View], rows: list[tuple[str, Record]]) -> str:
-    """Both environments and the newest changes as one HTML page."""
+    """Both environments, production first, and the newest changes as one HTML page."""
     bad = [view.environment for view in views if view.state == DRIFT]
-    title = f"{Path.cwd().name}: " + (f"DRIFT in {' and '.join(bad)}" if bad else "release")
+    state = f"DRIFT in {' and '.join(bad)}" if bad else "release"
+    title = f"{Path.cwd().name}: {state}, {_when(datetime.now(UTC).isoformat())}"
     body = []
-    for view in views:
+    for view in reversed(views):
         state = f"**{view.state}**" if view.state == DRIFT else view.state
         lines = [[label, show(value, LONG)] for label, value in facts(view).items()]
-        lines.insert(0, ["state", f"{state}{': ' + show(view.why, LONG) if view.why else ''}"])
-        body.append(Section(view.environment, 9, [table(" | ", lines)]))
+        why = f": {show(view.why, LONG)}" if view.why else ""
+        body.append(Section(view.environment, 9, [table(f"state | {state}{why}", lines)]))
     cells = [[show(cell, LONG) for cell in _cells(*row)] for row in rows[:NEWEST]]
-    seen = f"Looked at {_when(datetime.now(UTC).isoformat())}."
-    body.append(Section("History", 9, [table(" | ".join(HEAD), cells), seen]))
+    body.append(Section("history", 9, [table(" | ".join(HEAD), cells)]))
     return render(show(title, LONG), body, "Release status")
 
 
