@@ -16,7 +16,8 @@ from typing import Any
 
 from ..champion import dvc_get
 from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_section, say
-from ..release import record
+from ..gates.rules import is_number
+from ..release import mirror, record
 from ..release.promote import back, restore, told
 from ..release.record import Record, short
 from ..release.sign import check_image
@@ -161,8 +162,8 @@ def _before(
                     CLOSED,
                 )
     seconds = read_section(Path("gates.yaml"), "image").get("startup_seconds")
-    if not is_number(seconds):
-        raise Stop("gates.yaml has no image.startup_seconds: say how long a start may take", CLOSED)
+    if seconds is None or not is_number(seconds):
+        raise Stop("gates.yaml has no image.startup_seconds: say how many are allowed", CLOSED)
     with target.alone(release.image) as address:
         clock("asking golden requests of one container that has no traffic")
         wait_ready(address, seconds)
