@@ -126,5 +126,5 @@ def _image(service: dict[str, Any]) -> str:
 
 
 def _update(service: dict[str, Any]) -> str:
-    """How the last update stands; one that has nothing to change has no state."""
+    """How the last update stands; one with nothing to change has no state."""
     return str((service.get("UpdateStatus") or {}).get("State") or "completed")
