@@ -41,8 +41,8 @@ class Swarm:
         """As in ``Target``: a rolling update, watched until it ends."""
         self._ask_for_swarm()
         before, environment = self._inspect(), self.environment
-        # An update that a command began which was killed is watched to its end: if it were asked for
-        # again, the engine would forget that it may have to go back.
+        # An update that a killed command began is watched to its end: if it were asked for again,
+        # the engine would forget that it may have to go back.
         if not (before and _image(before) == image and _update(before) == "updating"):
             self._deploy(image)  # and the engine forgets how the last update ended
         until, said = time.monotonic() + WAIT_SECONDS, ""
