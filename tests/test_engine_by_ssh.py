@@ -41,7 +41,9 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
     if sshd is None or os.geteuid() != 0:
         reason = "no sshd is here, or no right to start one: .ci/run installs it"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
     folder, port = tmp_path_factory.mktemp("ssh"), free_port()
     for name in ("host", "key"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
@@ -100,6 +102,24 @@ def test_a_container_there_is_asked_through_a_tunnel(
         assert b"Directory listing" in body
     left = docker("ps", "--all", "--quiet", "--filter", f"id={container.id}")
     assert left == ""
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next(
+    science: BakedProject, host: str, image: str
+) -> None:
+    from ops.deploy.docker import ALONE, ALONE_SECONDS, alone
+
+    ages = {"old": ALONE_SECONDS + 60, "new": 60}
+    left = {
+        name: docker("run", "--detach", "--label", f"{ALONE}={time.time() - age:.0f}", image)
+        for name, age in ages.items()
+    }
+    try:
+        with alone(image, host):
+            there = docker("ps", "--all", "--quiet", "--no-trunc").split()
+        assert [name for name, id_ in left.items() if id_ in there] == ["new"]
+    finally:
+        docker("rm", "--force", *left.values(), code=None)
 
 
 def test_a_host_that_does_not_answer_is_no_verdict(science: BakedProject, host: str) -> None:
