@@ -96,7 +96,7 @@ def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[C
 
 def _sweep(host: str) -> None:
     """Remove what a command left that was killed: nobody else ends it."""
-    form = f'{{{{.ID}}}} {{{{.Label "{ALONE}"}}}}'
+    form = '{{.ID}} {{.Label "' + ALONE + '"}}'
     listed = run("ps", "--all", "--filter", f"label={ALONE}", "--format", form, host=host).stdout
     for id_, started in map(str.split, listed.splitlines()):
         if time.time() - float(started) > ALONE_SECONDS:
