@@ -32,7 +32,7 @@ class Swarm:
         if service is None:
             return None
         wanted = int(service["Spec"]["Mode"]["Replicated"]["Replicas"])
-        images = [image for image, state, _ in self._tasks() if state.startswith("Running")]
+        images = [image for image, runs, _ in self._tasks() if runs]
         said = _image(service)
         image = max(images, key=images.count) if images else said
         return Running(image, images.count(image), wanted, service["UpdatedAt"])
@@ -52,14 +52,14 @@ class Swarm:
                 raise Stop(f"service {self.service} went away: deploy again", INFRASTRUCTURE)
             state = _update(service)
             tasks = self._tasks()
-            mine = sum(task[0] == image and task[1].startswith("Running") for task in tasks)
+            mine = sum(of == image and runs for of, runs, _ in tasks)
             if (now := f"{mine} of {environment.replicas} containers run it") != said:
                 step(said := now)
             if state in BACK:
                 raise Stop(self._why(image, "the engine went back to what ran before"), CLOSED)
             if state == "completed" and mine >= environment.replicas:
                 return
-            if before is None and sum(task[0] == image and bool(task[2]) for task in tasks) >= 4:
+            if before is None and sum(of == image and bool(error) for of, _, error in tasks) >= 4:
                 # Nothing ran before: there is nothing for the engine to go back to.
                 docker("stack", "rm", environment.stack, host=self.host)
                 raise Stop(self._why(image, "nothing ran before, and nothing runs now"), CLOSED)
@@ -109,12 +109,13 @@ class Swarm:
             raise Stop(f"docker service inspect failed: {done.stderr.strip()}", INFRASTRUCTURE)
         return dict(json.loads(done.stdout)[0])
 
-    def _tasks(self) -> list[tuple[str, str, str]]:
-        """(image, state, error) of the containers, newest first."""
-        form = "{{.Image}}\t{{.CurrentState}}\t{{.Error}}"
+    def _tasks(self) -> list[tuple[str, bool, str]]:
+        """(image, whether it runs and shall, error) of the containers, newest first."""
+        form = "{{.Image}}\t{{.DesiredState}} {{.CurrentState}}\t{{.Error}}"
         done = run("service", "ps", "--no-trunc", "--format", form, self.service, host=self.host)
         lines = (line.split("\t") for line in done.stdout.splitlines())
-        return [(image, state, error) for image, state, error in lines]
+        # One that drains runs still, and shall not.
+        return [(of, state.startswith("Running Running"), error) for of, state, error in lines]
 
     def _why(self, image: str, then: str) -> str:
         errors = [error for of, _, error in self._tasks() if of == image and error]
