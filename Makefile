@@ -53,6 +53,8 @@ lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
 	cd '$(inner)' && for kind in s3 gs azure ssh; do printf -- '-c train.txt\ndvc-%s\n' $$kind > $$kind.in; \
 	  $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) --no-annotate --no-header \
 	    --output-file "{{cookiecutter.__$${kind}_lock}}" $$kind.in; rm $$kind.in; done
+	cd '$(inner)' && $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) \
+	  --no-annotate --no-header --output-file sign.txt sign.in
 	cd '$(inner)' && for kind in nats redis kafka; do \
 	  sed "s/{{ cookiecutter.broker }}/$$kind/" '{{cookiecutter.__consumer_in}}' > consumer.in; \
 	  $(compile) --output-file "{{cookiecutter.__$${kind}_lock}}" consumer.in; rm consumer.in; done

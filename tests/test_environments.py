@@ -22,6 +22,16 @@ raw = skops.io.dumps(model)
 same = skops.io.loads(raw, trusted=skops.io.get_untrusted_types(data=raw))
 assert (same.predict(x) == model.predict(x)).all()
 """
+SIGN = """
+import pathlib, model_signing
+pathlib.Path("file").write_text("x")
+from cryptography.hazmat.primitives import serialization as s
+from cryptography.hazmat.primitives.asymmetric import ec
+key = ec.generate_private_key(ec.SECP256R1())
+kinds = s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption()
+pathlib.Path("key").write_bytes(key.private_bytes(*kinds))
+model_signing.signing.Config().use_elliptic_key_signer(private_key="key").sign("file", "file.sig")
+"""
 SERVE = """
 import httptools, jwt, numpy, onnxruntime, prometheus_client, pydantic, uvicorn, yaml
 """
@@ -72,8 +82,8 @@ def interpreter(version: str) -> str:
 @pytest.mark.parametrize(
     ("lock", "version", "script"),
     [
-        ("train", "3.12", TRAIN),
-        ("train", "3.13", TRAIN),
+        ("train sign", "3.12", TRAIN + SIGN),
+        ("train sign", "3.13", TRAIN + SIGN),
         ("serve", "3.12", SERVE),
         ("serve", "3.13", SERVE),
         ("serve bento", "3.12", BENTO),
@@ -86,15 +96,15 @@ def test_a_lock_runs_on_another_python(
 ) -> None:
     environment = tmp_path / "environment"
     uv = str(Path(sys.executable).with_name("uv"))
-    files = [str(example.path / f"requirements/{name}.txt") for name in lock.split()]
-    install = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    locks = [str(example.path / f"requirements/{name}.txt") for name in lock.split()]
     for command in (
         [uv, "venv", "--quiet", "--python", interpreter(version), str(environment)],
-        *([*install, "--python", str(environment), "-r", file] for file in files),
+        [uv, "pip", "sync", "--quiet", "--require-hashes", "--python", str(environment), *locks],
         [str(environment / "bin/python"), "-W", "ignore", "-c", script],
     ):
+        env = os.environ | QUIET
         done = subprocess.run(
-            command, env=os.environ | QUIET, capture_output=True, text=True, check=False
+            command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
 

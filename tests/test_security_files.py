@@ -11,7 +11,7 @@ from baked import BakedProject
 from conftest import Bake, bake_into
 
 GUARDED = ["/gates.yaml", "/ml-canvas.yaml", "/schema.yaml", "/tests/model/", "/ops/"]
-GUARDED += ["/dvc.yaml", "/Makefile", "/.dvc/config", "/requirements/", "/.github/"]
+GUARDED += ["/dvc.yaml", "/Makefile", "/.dvc/config", "/requirements/", "/deploy/", "/.github/"]
 # Parts, so that no scanner takes this file for a leak.
 LEAK = (
     'key = "AKIA' + 'QYLPMN5HHHFPZAM2"\nsecret = "1tUm636uS1yOEcfP5pvf' + 'qJ/ml36mF7AkyHsEU0IU"\n'

@@ -78,6 +78,12 @@ def parser() -> argparse.ArgumentParser:
     history = verbs.add_parser("history", help="every change of the record, newest first")
     history.add_argument("environment", nargs="?", choices=places, help="only of this one")
     history.add_argument("--json", action="store_true", help="print the list as JSON")
+    sign = verbs.add_parser("sign", help="sign the blessed model and the statement of its image")
+    sign.add_argument("--key", type=Path, metavar="FILE", help="a private key; else keyless in CI")
+    verbs.add_parser("verify", help="are model and image what somebody signed")
+    key = verbs.add_parser("key", help="make a new pair of keys for signing")
+    key.add_argument("name", metavar="NAME", help="of the public key in deploy/keys/")
+    key.add_argument("--out", type=Path, metavar="FILE", help="where the private key goes")
     return root
 
 
@@ -169,6 +175,18 @@ def run(options: argparse.Namespace) -> int:
             from .release.status import history
 
             return history(options.environment, as_json=options.json)
+        case "sign":
+            from .release.sign import sign
+
+            return sign(options.key)
+        case "verify":
+            from .release.sign import verify
+
+            return verify()
+        case "key":
+            from .release.keys import new_key
+
+            return new_key(options.name, options.out)
         case _:
             from .catalogue import catalogue
 

@@ -73,7 +73,7 @@ def _commits() -> Iterator[tuple[str, str]]:
     release = record.read("production", record.tip(fetch=bool(os.environ.get("BASE_REF"))))
     ref = PRODUCTION
     while release:
-        if commit(f"{release.commit}^{{commit}}") is None:  # older than a shallow clone is deep
+        if commit(f"{release.commit}^0") is None:  # older than a shallow clone is deep
             git("fetch", "--quiet", "--no-tags", "origin", release.commit)
         yield ref, release.commit
         ref, release = "the release before", record.before("production", release)

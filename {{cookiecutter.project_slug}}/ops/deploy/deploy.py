@@ -19,6 +19,7 @@ from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_section, s
 from ..release import record
 from ..release.promote import back, restore, told
 from ..release.record import Record, short
+from ..release.sign import check_image
 from . import target_of
 from .docker import run
 from .golden import GOLDEN, HEADERS, read_golden, wait_ready, wrong
@@ -35,7 +36,7 @@ LABELS = {
 
 
 def deploy(name: str) -> int:
-    """Run what the record of ``name`` says; exit 1 where it is not good, and what was before runs."""
+    """Run what the record of ``name`` says; exit 1 where it is not good: the one before runs."""
     where = environment(name)
     release = record.read(name, record.tip())
     if release is None:
@@ -65,7 +66,7 @@ def deploy(name: str) -> int:
 
 
 def rollback(name: str, why: str) -> int:
-    """Back to the release before: first the record; where that is out of reach, the engine alone."""
+    """Back to the release before: first the record, or the engine alone where that is far."""
     where = environment(name)
     target, clock = target_of(where), Clock(name)
     end_trial(where)
@@ -81,6 +82,7 @@ def rollback(name: str, why: str) -> int:
         release = known
         say(f"rollback: the record is out of reach ({stop}); going back by the copy here")
     clock(f"back to {told(release)}")
+    check_image(release.content())
     target.apply(release.image, clock)
     with target.front() as address:
         wait_ready(address, 30)
@@ -134,6 +136,7 @@ def fit_to_run(
     target: Target, where: Environment, release: Record, golden: dict[str, Any], clock: Clock
 ) -> None:
     """Stop (1) where the image is not what the record says, or does not answer as offline."""
+    check_image(release.content())
     if where.target in ("swarm", "compose"):
         if not target.present(release.image):
             raise Stop(f"{release.image} is neither here nor in its registry", INFRASTRUCTURE)

@@ -18,6 +18,7 @@ def image(*, as_json: bool) -> int:
     from ..deploy.docker import docker, patiently
     from ..deploy.settings import image_setting, project
     from ..digests import file_digest, model_digest
+    from ..release.sign import check_model
     from . import build, probe
 
     STATEMENT.unlink(missing_ok=True)
@@ -26,6 +27,7 @@ def image(*, as_json: bool) -> int:
         from ..console import Stop
 
         raise Stop("the model is not blessed, or not the one that was: see `make gate`", CLOSED)
+    check_model()
     commit = build.commit_here()
     base_name, base = build.find_base()
     labels = {

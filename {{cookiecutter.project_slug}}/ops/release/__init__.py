@@ -1,1 +1,1 @@
-"""The release: what shall run where, who said so, and the way back."""
+"""The release: what shall run where, who said so, who vouches for it, and the way back."""

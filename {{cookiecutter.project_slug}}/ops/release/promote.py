@@ -17,8 +17,10 @@ from ..champion import outs
 from ..console import CLOSED, GOOD, Stop, read_json, say
 from ..digests import file_digest, model_digest
 from ..git import git
+from ..report.markdown import plain
 from . import mirror, record
 from .record import Read, Record, short
+from .sign import kept
 
 BLESSING, IMAGE, LOCK = Path("blessing.json"), Path("reports/image.json"), Path("dvc.lock")
 
@@ -50,7 +52,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
                 raise Stop(changed, CLOSED)
         return replace(wanted, previous=before.at if before else None)
 
-    written = record.change(to, decide)
+    written = record.change(to, decide, kept(wanted.image))
     new = written is not before
     if new and to == "staging":
         # It serves nobody there, so it may be looked at; but no later than now one hears of it.
@@ -61,7 +63,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
     say(
         f"promote: {to} shall run it now: `make deploy ENV={to}`"
         if new
-        else f"promote: {to} has it already, since {written.when}, by {written.who}"
+        else f"promote: {to} has it already, since {written.when}, by {plain(written.who)}"
     )
     if as_json:
         said = {"environment": to, "changed": new, "at": written.at, **written.content()}
@@ -110,7 +112,9 @@ def same(one: Record, other: Record) -> bool:
 
 def told(release: Record) -> str:
     """A release in a few words."""
-    return f"model {short(release.model)}, image {short(release.image)}, of {release.commit[:7]}"
+    return (
+        f"model {short(release.model)}, image {short(release.image)}, commit {release.commit[:7]}"
+    )
 
 
 def who() -> str:

@@ -7,9 +7,10 @@ is touched, so a command that is killed leaves the old record or the new one.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ..console import INFRASTRUCTURE, Stop, say
@@ -20,7 +21,7 @@ ENVIRONMENTS = ("staging", "production")
 BRANCH = "environments"
 HERE, THERE = f"refs/heads/{BRANCH}", f"refs/remotes/origin/{BRANCH}"
 TRIES = 5
-_DIGEST, _COMMIT = "sha256:[0-9a-f]{64}", "[0-9a-f]{40}|[0-9a-f]{64}"
+_DIGEST, _MD5, _COMMIT = "sha256:[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{40}|[0-9a-f]{64}"
 _TEXT = "[^\ud800-\udfff]*"  # what can be written as UTF-8
 SHAPES = {
     "action": "promote|rollback",
@@ -74,7 +75,7 @@ def parse(content: Any, at: str = "") -> Record:
             raise ValueError(f"{name} is missing or no {name}")
     data = content.get("data")
     pairs = [f"{name}={value}" for name, value in data.items()] if isinstance(data, dict) else [""]
-    if not all(re.fullmatch(rf"[\w.-]+=({_DIGEST}|[0-9a-f]{{32}})", pair) for pair in pairs):
+    if not all(re.fullmatch(rf"[\w.-]+=({_DIGEST}|{_MD5})", pair) for pair in pairs):
         raise ValueError("data is missing or no digests")
     said: dict[str, Any] = {name: content.get(name) for name in [*SHAPES, "data"]}
     return Record(**said, at=at)
@@ -99,7 +100,7 @@ def read(environment: str, top: str) -> Record | None:
 def at(environment: str, made: str) -> Record:
     """The record that commit ``made`` holds; Stop where it is none."""
     where = f"{environment}.json of {made[:9]} on branch {BRANCH}"
-    text = git("show", f"{made}:{environment}.json")
+    text = git("cat-file", "blob", f"{made}:{environment}.json")
     if text is None:
         raise Stop(f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`")
     try:
@@ -127,8 +128,12 @@ def history(top: str, *environments: str) -> list[tuple[str, Record]]:
     return found
 
 
-def change(environment: str, decide: Callable[[Read], Record]) -> Record:
+def change(
+    environment: str, decide: Callable[[Read], Record], beside: Mapping[str, Path] | None = None
+) -> Record:
     """Write what ``decide`` says, given what the branch says now; the record with its commit.
+
+    ``beside`` are files that go into the same commit, by their names there.
 
     Where somebody else was first, ``decide`` is asked again. A record that it has from the branch
     (``at``) is not written again, and a Stop of its own writes nothing.
@@ -138,7 +143,7 @@ def change(environment: str, decide: Callable[[Read], Record]) -> Record:
         wanted = decide(partial(read, top=top))
         if wanted.at:
             return wanted
-        made = _commit(environment, wanted, top)
+        made = _commit(environment, wanted, top, beside or {})
         if patiently("record", partial(_push, made, top)):
             return replace(wanted, at=made)
         say("record: somebody else was first, so look again")
@@ -146,19 +151,23 @@ def change(environment: str, decide: Callable[[Read], Record]) -> Record:
 
 
 def _log(top: str, *words: str) -> list[str]:
-    log = git("log", "--format=%H", top, *words) if top else ""
+    # Not `log`, which somebody's settings make follow renames: one file begins as another's copy.
+    log = git("rev-list", top, *words) if top else ""
     if log is None:
         raise Stop(f"git cannot read branch {BRANCH}: run `git fetch origin {BRANCH}`")
     return log.split()
 
 
-def _commit(environment: str, record: Record, top: str) -> str:
+def _commit(environment: str, record: Record, top: str, beside: Mapping[str, Path]) -> str:
     """A commit of the record on top of ``top``, which nothing points to yet."""
-    name, text = f"{environment}.json", json.dumps(record.content(), indent=2, ensure_ascii=False)
-    blob = _do("hash-object", "-w", "--stdin", given=text + "\n").strip()
-    others = _do("ls-tree", "--full-tree", top).splitlines(keepends=True) if top else []
-    lines = [line for line in others if not line.endswith(f"\t{name}\n")]
-    tree = _do("mktree", given="".join([*lines, f"100644 blob {blob}\t{name}\n"])).strip()
+    text = json.dumps(record.content(), indent=2, ensure_ascii=False)
+    texts = {name: path.read_text(encoding="utf-8") for name, path in beside.items()}
+    lines = _do("ls-tree", "--full-tree", top).splitlines(keepends=True) if top else []
+    for name, content in (texts | {f"{environment}.json": text + "\n"}).items():
+        blob = _do("hash-object", "-w", "--stdin", given=content).strip()
+        lines = [line for line in lines if not line.endswith(f"\t{name}\n")]
+        lines.append(f"100644 blob {blob}\t{name}\n")
+    tree = _do("mktree", given="".join(lines)).strip()
     why = f" ({reason})" if (reason := " ".join(record.why.split())) else ""
     message = f"{environment}: {record.action} model {short(record.model)}{why}"
     onto = ("-p", top) if top else ()
