@@ -69,14 +69,16 @@ def judge(asked: Sequence[Asked], gates: Mapping[str, float], p99_ms: float) -> 
     odd = abs(units[1] - units[0]) > 4 * math.sqrt(sum(units))
     enough = min(n0, n1) >= planned
     return [
-        Rule("split", "fail" if odd else "pass", f"{n1:,} requests, the champion {n0:,}")
-        if any(units)
-        else Rule("split", "inconclusive", "no requests yet"),
+        Rule(
+            "split",
+            "fail" if odd else "pass" if n0 and n1 else "inconclusive",
+            f"{n1:,} requests, the champion {n0:,}",
+        ),
         _rule(
             "errors",
             lambda f, z: newcombe(bad1 * f, n1 * f, bad0 * f, n0 * f, z),
             (gates["error_rate"], enough, min(n0, n1), planned),
-            f"{bad1} of {n1:,} failed, of the champion's {bad0}",
+            f"{bad1} of {n1:,} failed, {bad0} of the champion's {n0:,}",
         ),
         _rule(
             "p99",
@@ -156,7 +158,7 @@ def _rule(
     """``bounds(f, z)``: with f times as many requests that went the same way."""
     most, enough, seen, planned = limit
     low, high = bounds(1, FINAL if enough else EARLY)
-    said += f": {100 * low:.2f} to {100 * high:.2f} %, {100 * most:g} % allowed"
+    said += f": {100 * low:.2f} to {100 * high:.2f} % (at most {100 * most:g})"
     if low > most:
         return Rule(name, "fail", said)
     if enough and high <= most:
@@ -164,8 +166,8 @@ def _rule(
     start = max(1.0, planned / seen) if seen else math.inf
     factors: Iterable[float] = (start * 1.1**step for step in range(60))
     need = next((f for f in factors if seen and bounds(f, FINAL)[1] <= most), None)
-    more = f"about {math.ceil(seen * need) - seen:,} more" if need else "more"
-    return Rule(name, "inconclusive", f"{said}; {more} requests a side are needed")
+    more = f"; about {math.ceil(seen * need) - seen:,} more a side would do" if need else ""
+    return Rule(name, "inconclusive", said + more)
 
 
 def _same(old: Sequence[Any], new: Sequence[Any], near: float) -> bool:
