@@ -114,6 +114,8 @@ def verdict(
         if outcomes:
             sides, unit = values(outcomes, asked, answers)
             rules.append(judge_value(sides, numbers, unit))
+        elif mode == "ab":
+            rules.append(Rule("value", "inconclusive", "no outcomes yet: give them by --outcomes"))
         states = [rule.state for rule in rules]
         state = next((s for s in ("fail", "inconclusive") if s in states), "pass")
         if state != "inconclusive" or not runs or time.monotonic() >= until:

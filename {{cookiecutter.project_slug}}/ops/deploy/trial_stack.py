@@ -57,6 +57,7 @@ def start(where: Environment, images: dict[str, str], mode: str, share: float, s
     now = running(where)
     if now and {side: now[side] for side in SIDES} != images:
         end(where)
+        now = None
     salt = hashlib.sha256(images["candidate"].encode()).hexdigest()[:8]
     text = config(mode, share, salt)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,7 +73,7 @@ def start(where: Environment, images: dict[str, str], mode: str, share: float, s
             "MODE_DIGEST": hashlib.sha256(text.encode()).hexdigest()[:12],
             "NGINX_DIGEST": hashlib.sha256((FOLDER / "nginx.conf").read_bytes()).hexdigest()[:12],
         } | {side.upper(): image for side, image in images.items()}
-        for proxies in ("1",) if now == _told(images, mode, share) else ("0", "1"):
+        for proxies in ("1",) if now else ("0", "1"):
             docker(
                 *("stack", "deploy", "--compose-file", str(FOLDER / "stack.yaml")),
                 *("--with-registry-auth", "--resolve-image", "never", f"{where.stack}-trial"),
@@ -100,7 +101,7 @@ def end(where: Environment) -> bool:
 
 
 def running(where: Environment) -> dict[str, Any] | None:
-    """Images, mode and share of the trial, and how many of its containers are healthy."""
+    """Images, mode and share of the trial; None without one."""
     services = _services(where)
     if not services:
         return None
@@ -110,7 +111,7 @@ def running(where: Environment) -> dict[str, Any] | None:
         return dict.fromkeys((*SIDES, "mode", "share"), "")
     labels = found["trial"]["Labels"]
     images = {side: found[side]["TaskTemplate"]["ContainerSpec"]["Image"] for side in SIDES}
-    return _told(images, labels.get("mode", ""), float(labels.get("share") or 0))
+    return {**images, "mode": labels.get("mode", ""), "share": float(labels.get("share") or 0)}
 
 
 def logs(where: Environment) -> str:
@@ -118,10 +119,6 @@ def logs(where: Environment) -> str:
     # Not `docker service logs`: it waits for ever where a container has just died.
     ids = _containers(where, "--all").split()
     return "\n".join(docker("logs", id_, host=where.host) for id_ in ids)
-
-
-def _told(images: dict[str, str], mode: str, share: float) -> dict[str, Any]:
-    return {**images, "mode": mode, "share": share}
 
 
 def _services(where: Environment) -> dict[str, str]:
