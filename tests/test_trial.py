@@ -155,7 +155,9 @@ def world(example: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> An
     project.replace("pyproject.toml", 'name = "flight-delays"', f'name = "{NAME}"')
     project.write("schema.yaml", "classes: ['false', 'true']\n")
     world = World(project, folder)
-    project.replace("deploy/settings.yaml", "port: 3000, replicas: 2", f"port: {world.port}, replicas: 2")
+    project.replace(
+        "deploy/settings.yaml", "port: 3000, replicas: 2", f"port: {world.port}, replicas: 2"
+    )
     project.replace("deploy/settings.yaml", "bake_seconds: 60", "bake_seconds: 0")
     project.replace("gates.yaml", "p99_ms: 500", "p99_ms: 5000")  # of a machine that does more
     project.replace("gates.yaml", "requests: 1000", "requests: 150")
@@ -201,7 +203,9 @@ def test_03_a_good_canary_passes_once_there_are_enough(world: World) -> None:
     world.project.replace("gates.yaml", "requests: 100000", "requests: 150")
 
 
-def test_04_starting_again_changes_nothing_and_another_share_only_the_splitter(world: World) -> None:
+def test_04_starting_again_changes_nothing_and_another_share_only_the_splitter(
+    world: World,
+) -> None:
     before = world.containers()
     world.ops("trial", "start", "--mode", "canary", "--share", "20")
     assert world.containers() == before
@@ -210,6 +214,10 @@ def test_04_starting_again_changes_nothing_and_another_share_only_the_splitter(w
     assert not load.failed
     assert len({*world.containers()} & {*before}) == 2  # both sides are the same containers
     assert "canary 40 %" in world.ops("trial", "status")
+    world.ops("trial", "start", "--mode", "shadow", "--share", "100")
+    world.ask(20)
+    assert world.verdict(1)["mode"] == "shadow"
+    world.ops("trial", "start", "--mode", "canary", "--share", "40")
 
 
 @pytest.mark.gate("trial", "canary on a real engine", "closed")
@@ -306,7 +314,10 @@ def test_in_kubernetes_the_same_splitter_stands_beside_production(example: Baked
     deployments = {name for kind, name in by if kind == "Deployment"}
     assert deployments == {"champion", "candidate", "trial"}
     # Nothing of production's own: ending a trial must not take it away.
-    own = {(one["kind"], one["metadata"]["name"]) for one in built(example.path / "deploy/kubernetes/overlays/production")}
+    own = {
+        (one["kind"], one["metadata"]["name"])
+        for one in built(example.path / "deploy/kubernetes/overlays/production")
+    }
     assert not own & {(one["kind"], one["metadata"]["name"]) for one in documents}
     part = "app.kubernetes.io/component"
     for side in ("champion", "candidate"):
@@ -314,7 +325,9 @@ def test_in_kubernetes_the_same_splitter_stands_beside_production(example: Baked
         pod = deployment["spec"]["template"]
         selectors = deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"]
         assert pod["metadata"]["labels"][part] == side
-        assert all(s.items() <= pod["metadata"]["labels"].items() and s[part] == side for s in selectors)
+        assert all(
+            s.items() <= pod["metadata"]["labels"].items() and s[part] == side for s in selectors
+        )
         env = {one["name"]: one["value"] for one in pod["spec"]["containers"][0]["env"]}
         assert env["SIDE"] == side
         assert env["SERVICE_LOG"] == "src.flight_delays.service.lines:write"
@@ -330,12 +343,16 @@ def test_the_splitter_can_read_what_is_written(
     require_engine()
     from ops.deploy.trial_stack import config
 
-    text = config(mode, 12.5, "salt", kubernetes=kubernetes).replace("server production", "server 127.0.0.1")
+    text = config(mode, 12.5, "salt", kubernetes=kubernetes).replace(
+        "server production", "server 127.0.0.1"
+    )
     for side in ("champion", "candidate"):
         text = text.replace(f"server {side};", "server 127.0.0.1;")
     (tmp_path / "mode.conf").write_text(text)
     (tmp_path / "nginx.conf").write_text(example.read("deploy/trial/nginx.conf"))
-    archive = subprocess.run(["tar", "-C", str(tmp_path), "-c", "."], capture_output=True, check=True)
+    archive = subprocess.run(
+        ["tar", "-C", str(tmp_path), "-c", "."], capture_output=True, check=True
+    )
     command = ["docker", "run", "--rm", "--interactive", os.environ["BASE_IMAGE"], "sh", "-c"]
     read = "mkdir /t && tar -x -C /t && nginx -t -e stderr -c /t/nginx.conf"
     done = subprocess.run([*command, read], input=archive.stdout, capture_output=True, check=False)

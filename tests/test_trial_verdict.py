@@ -109,9 +109,7 @@ def changed(count: int, other: int, new: list[Any] | None = None, *, classes: bo
     from ops.deploy.trial_verdict import judge_changed
 
     answers = {(str(n), "champion"): [1.0] for n in range(count)}
-    answers |= {
-        (str(n), "candidate"): (new or [0.0]) if n < other else [1.0] for n in range(count)
-    }
+    answers |= {(str(n), "candidate"): (new or [0.0]) if n < other else [1.0] for n in range(count)}
     answers["only here", "champion"] = [1.0]
     return str(judge_changed(answers, GATES, classes=classes).state)
 
@@ -126,7 +124,14 @@ def test_a_candidate_at_the_margin_rarely_passes_and_one_without_fault_rarely_fa
         passes += states(*sides, requests=1000)["errors"] == "pass"
         for look in range(50, 1001, 50):
             part = int(draw.binomial(look, 0.03)), int(draw.binomial(look, 0.03))
-            if states(asked("champion", look, part[0]), asked("candidate", look, part[1]), requests=1000)["errors"] == "fail":
+            if (
+                states(
+                    asked("champion", look, part[0]),
+                    asked("candidate", look, part[1]),
+                    requests=1000,
+                )["errors"]
+                == "fail"
+            ):
                 fails += 1
                 break
     assert passes <= 20  # 10 of 200 expected, 5 % by chance over 16
@@ -190,7 +195,9 @@ def test_looking_often_costs_little() -> None:
         sides = clustered(draw, 200, 0), clustered(draw, 200, 0)
         for keys in range(20, 201, 20):
             part = [
-                tuple(zip(*((v, k) for v, k in zip(*side, strict=True) if int(k) < keys), strict=True))
+                tuple(
+                    zip(*((v, k) for v, k in zip(*side, strict=True) if int(k) < keys), strict=True)
+                )
                 for side in sides
             ]
             if value_state(part, keys=200)[0] != "inconclusive":
@@ -200,7 +207,10 @@ def test_looking_often_costs_little() -> None:
 
 
 def test_what_the_service_writes_is_what_the_verdict_reads(
-    here: Path, science: BakedProject, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path,
+    science: BakedProject,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from flight_delays.service.lines import write
     from flight_delays.service.requests import Batch
@@ -212,7 +222,9 @@ def test_what_the_service_writes_is_what_the_verdict_reads(
     write(Batch("a-2", "sha256:9", ["carrier", "delay"], secret, np.array([3.5]), [], 0.1))
     said = capsys.readouterr().out
     assert "UA" not in said
-    (here / "log").write_text("service: starts\n" + said + '{"id": "torn\n[1]\n{"id": 1, "uri": 2}\n')
+    (here / "log").write_text(
+        "service: starts\n" + said + '{"id": "torn\n[1]\n{"id": 1, "uri": 2}\n'
+    )
     mode, requests, answers = read([here / "log"])
     assert (mode, requests) == ("", [])
     assert answers == {("a-1", "candidate"): [1], ("a-2", "candidate"): [3.5]}
@@ -228,11 +240,32 @@ def ab_log(here: Path, science: BakedProject) -> None:
     lines, rows = [], ["id,truth"]
     for n in range(160):
         side = ("champion", "candidate")[n % 2]
-        lines.append({"id": f"r{n}", "mode": "ab", "uri": f"/.{side}", "key": f"k{n % 80}", "status": 200, "seconds": 0.01})
+        lines.append(
+            {
+                "at": n,
+                "id": f"r{n}",
+                "mode": "ab",
+                "uri": f"/.{side}",
+                "key": f"k{n % 80}",
+                "status": 200,
+                "seconds": 0.01,
+            }
+        )
         lines.append({"id": f"r{n}", "side": side, "prediction": [n % 2]})
         rows.append(f"r{n},{'true' if n % 5 else 'false'}")
     (here / "trial.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (here / "outcomes.csv").write_text("\n".join(rows))
+
+
+def test_only_the_mode_of_now_is_judged(here: Path, science: BakedProject) -> None:
+    """Whatever the order in which containers gave their logs."""
+    from ops.deploy.trial_log import read
+
+    line = {"id": "r", "uri": "/.candidate", "key": "", "status": 200, "seconds": 0.1}
+    lines = [line | {"at": at, "mode": mode} for at, mode in ((3, "shadow"), (1, "canary"))]
+    (here / "log").write_text("\n".join(map(json.dumps, lines)))
+    mode, asked, _ = read([here / "log"])
+    assert (mode, len(asked)) == ("shadow", 1)
 
 
 def trial(science: BakedProject, *words: str, code: int = 0) -> str:
@@ -249,7 +282,9 @@ def trial(science: BakedProject, *words: str, code: int = 0) -> str:
 
 def test_the_verb_values_outcomes_by_the_canvas(here: Path, science: BakedProject) -> None:
     ab_log(here, science)
-    said = trial(science, "verdict", "--log", "trial.jsonl", "--outcomes", "outcomes.csv", "--json", code=1)
+    said = trial(
+        science, "verdict", "--log", "trial.jsonl", "--outcomes", "outcomes.csv", "--json", code=1
+    )
     rules = {rule["name"]: rule for rule in json.loads(said.splitlines()[-1])["rules"]}
     # Of five flights four are late: +200 or -300 each; the fifth costs 60 or nothing.
     assert rules["value"]["state"] == "pass"
@@ -266,7 +301,9 @@ def test_the_verb_values_outcomes_by_the_canvas(here: Path, science: BakedProjec
         (("verdict", "--log", "trial.jsonl", "--outcomes", "odd.csv"), "'maybe' is no class"),
     ],
 )
-def test_what_is_broken_is_said(words: tuple[str, ...], said: str, here: Path, science: BakedProject) -> None:
+def test_what_is_broken_is_said(
+    words: tuple[str, ...], said: str, here: Path, science: BakedProject
+) -> None:
     ab_log(here, science)
     (here / "odd.csv").write_text("id,truth\nr0,maybe\n")
     assert said in trial(science, *words, code=2)

@@ -15,20 +15,21 @@ Answers = dict[tuple[str, str], list[Any]]  # by request and side
 
 def read(files: Iterable[Path]) -> tuple[str, list[Asked], Answers]:
     """The mode of the last request, the requests in that mode, and what was predicted."""
-    mode, found, answers = "", list[tuple[str, Asked]](), Answers()
+    last, found, answers = (0.0, ""), list[tuple[str, Asked]](), Answers()
     for line in _lines(files):
         try:
             if "prediction" in line:
                 answers[line["id"], line["side"]] = list(line["prediction"])
                 continue
-            mode = line["mode"]
+            mode, at = str(line["mode"]), float(line["at"])
             side, _, failed = line["uri"].removeprefix("/.").partition("/")
             good = not failed and int(line["status"]) < 500
             one = Asked(line["id"], side, line["key"], good, float(line["seconds"]))
         except (KeyError, TypeError, ValueError, AttributeError):
             continue
         found.append((mode, one))
-    return mode, [one for of, one in found if of == mode], answers
+        last = max(last, (at, mode))  # logs of several containers come one after another
+    return last[1], [one for mode, one in found if mode == last[1]], answers
 
 
 def labels() -> list[str]:

@@ -33,7 +33,7 @@ def config(mode: str, share: float, salt: str, *, kubernetes: bool = False) -> s
         parts = f'    {share:g}% 1;\n    * "";\n' if share < 100 else "    * 1;\n"
     elif share == 50:
         parts = "    50% candidate;\n    * champion;\n"
-    lines = [f'split_clients "{salt}{by}" {drawn} {{\n{parts}}}']
+    lines = [f'split_clients "{salt}{by}" {drawn} ' + "{\n" + parts + "}"]
     fixed = {"mode": mode}
     if mode == "ab":
         lines.append('map $http_x_assign_key $side { "" production; default $of_key; }')
@@ -45,10 +45,10 @@ def config(mode: str, share: float, salt: str, *, kubernetes: bool = False) -> s
     for name in ("production", *SIDES):
         fixed[name] = name if kubernetes else {"production": "app"}.get(name, name) + ":3000"
         if kubernetes:
-            lines.append(f"upstream {name} {{ server {name}; }}")
+            lines.append(f"upstream {name} " + "{ server " + name + "; }")
     if not kubernetes:
         lines.append("resolver 127.0.0.11 valid=1s ipv6=off;\nresolver_timeout 1s;")
-    lines += [f'map "" ${name} {{ default {value}; }}' for name, value in fixed.items()]
+    lines += [f'map "" ${name} ' + "{ default " + value + "; }" for name, value in fixed.items()]
     return "\n".join(lines) + "\n"
 
 
