@@ -3,13 +3,13 @@
 # registry; both end with the command. For the tests that deploy, on a Debian or Ubuntu, as root.
 #
 # Nothing is pulled: the base of the images is made by debootstrap, once. Sets DOCKER_HOST, REGISTRY
-# (host:port) and BASE_IMAGE (with python3 and haproxy). In CI, an engine that answers already, as on
+# (host:port) and BASE_IMAGE (with python3, haproxy and nginx). In CI, an engine that answers already, as on
 # GitHub's runners, is used in its place.
 set -euo pipefail
 
 root=$(mktemp -d /tmp/engine.XXXXXX)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gatehouse
-base=$cache/base-bookworm-1.tar
+base=$cache/base-bookworm-2.tar
 pids=()
 
 stop() {
@@ -50,7 +50,7 @@ fi
 if [ ! -e "$base" ]; then
   echo "engine: making the base of the images by debootstrap, about 40 s" >&2
   mkdir -p "$cache"
-  debootstrap --variant=minbase --include=python3,ca-certificates,haproxy bookworm "$root/base" \
+  debootstrap --variant=minbase --include=python3,ca-certificates,haproxy,nginx-light bookworm "$root/base" \
     > "$root/debootstrap.log" 2>&1 || { tail -n 5 "$root/debootstrap.log" >&2; exit 3; }
   rm -rf "$root"/base/var/cache/apt/archives/*.deb "$root"/base/var/lib/apt/lists/*
   tar -C "$root/base" --sort=name -cf "$base.$$" .

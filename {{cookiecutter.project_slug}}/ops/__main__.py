@@ -62,6 +62,16 @@ def parser() -> argparse.ArgumentParser:
     rollback = verbs.add_parser("rollback", help="go back to the release before")
     rollback.add_argument("environment", choices=places)
     rollback.add_argument("--why", default="", metavar="TEXT", help="written into the record")
+    trial = verbs.add_parser("trial", help="the candidate of staging beside the champion")
+    trial.add_argument("action", choices=["start", "status", "verdict", "stop", "config"])
+    trial.add_argument("environment", nargs="?", choices=places, default="production")
+    trial.add_argument("--mode", choices=["canary", "shadow", "ab"], default="canary")
+    trial.add_argument("--share", type=float, default=5, help="%% of requests (keys in mode ab)")
+    trial.add_argument("--replicas", type=int, default=1, help="containers of each side")
+    trial.add_argument("--log", type=Path, action="append", default=[], help="judge this log")
+    trial.add_argument("--outcomes", type=Path, help="table with id, and value or truth")
+    trial.add_argument("--wait", type=float, default=0, help="seconds until there is a verdict")
+    trial.add_argument("--json", action="store_true", help="print status or verdict as JSON")
     status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.add_argument("--html", action="store_true", help="write reports/status.html, too")
@@ -153,6 +163,10 @@ def run(options: argparse.Namespace) -> int:
             from .deploy.deploy import rollback
 
             return rollback(options.environment, options.why)
+        case "trial":
+            from .deploy import trial
+
+            return trial.run(options)
         case "status":
             from .release.status import status
 

@@ -26,6 +26,7 @@ from .docker import run
 from .golden import GOLDEN, HEADERS, read_golden, wait_ready, wrong
 from .settings import Environment, environment
 from .target import Target
+from .trial_stack import end as end_trial
 from .watch import watch
 
 LABELS = {
@@ -42,6 +43,7 @@ def deploy(name: str) -> int:
     if release is None:
         raise Stop(f"nothing was promoted to {name}: run `make promote TO={name}`")
     target, clock = target_of(where), Clock(name)
+    end_trial(where)
     clock(f"shall run {told(release)}, {release.action}d by {release.who}")
     found = target.running()
     with ExitStack() as stack:
@@ -51,7 +53,7 @@ def deploy(name: str) -> int:
             seconds = 0.0
         else:
             try:
-                _before(target, where, release, golden, clock)
+                fit_to_run(target, where, release, golden, clock)
                 clock("replacing containers")
                 target.apply(release.image, clock)
             except Stop as stop:
@@ -68,6 +70,7 @@ def rollback(name: str, why: str) -> int:
     """Back to the release before: first the record, or the engine alone where that is far."""
     where = environment(name)
     target, clock = target_of(where), Clock(name)
+    end_trial(where)
     lag: Stop | None = None
     try:
         release = _release_before(name, why, target)
@@ -141,7 +144,7 @@ def keys() -> dict[str, str]:
     return HEADERS | ({"X-API-Key": key} if key else {})
 
 
-def _before(
+def fit_to_run(
     target: Target, where: Environment, release: Record, golden: dict[str, Any], clock: Clock
 ) -> None:
     """Stop (1) where the image is not what the record says, or does not answer as offline."""

@@ -19,10 +19,10 @@ from ..strict_yaml import load
 from .rules import Rule, is_number, read_rules
 
 GATES = Path("gates.yaml")
-HIGHER = ("min", "gain", "rows_min", "share", "rare_below")  # is stricter
+HIGHER = ("min", "gain", "rows_min", "share", "rare_below", "requests", "keys")  # is stricter
 LOWER = (
     *("max", "margin", "gap", "max_loss", "timeout_minutes", "size_mb", "latency_ms"),
-    *("startup_seconds", "memory_mb", "error_rate", "p99_ms"),
+    *("startup_seconds", "memory_mb", "error_rate", "p99_ms", "changed", "by"),
 )
 FEWER = ("may_skip", "accept", "trusted_types", "bootstrap")
 WIDTH = 200
