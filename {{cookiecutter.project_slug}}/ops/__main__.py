@@ -62,6 +62,11 @@ def parser() -> argparse.ArgumentParser:
     rollback = verbs.add_parser("rollback", help="go back to the release before")
     rollback.add_argument("environment", choices=places)
     rollback.add_argument("--why", default="", metavar="TEXT", help="written into the record")
+    replay = verbs.add_parser("replay", help="the same requests to two versions, compared")
+    replay.add_argument("--from", dest="old", default="production", metavar="ENV", help="the old")
+    replay.add_argument("--to", dest="new", default="staging", metavar="ENV", help="or http://…")
+    replay.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines; else golden requests")
+    replay.add_argument("--json", action="store_true", help="print it as JSON")
     status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.add_argument("--html", action="store_true", help="write reports/status.html, too")
@@ -153,6 +158,10 @@ def run(options: argparse.Namespace) -> int:
             from .deploy.deploy import rollback
 
             return rollback(options.environment, options.why)
+        case "replay":
+            from .deploy.replay import replay
+
+            return replay(options.old, options.new, options.rows, as_json=options.json)
         case "status":
             from .release.status import status
 
