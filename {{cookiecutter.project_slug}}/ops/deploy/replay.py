@@ -25,7 +25,7 @@ ROUNDS = 200  # as many requests at least, so that latencies say something
 
 
 def replay(old: str, new: str, rows: Path | None, *, as_json: bool) -> int:
-    """Compare two environments, or two addresses; exit 1 where ``new`` fails and ``old`` does not."""
+    """Compare two environments or addresses; exit 1 where ``new`` fails and ``old`` does not."""
     requests = _rows(rows) if rows else read_golden()["rows"]
     with _address(old) as before, _address(new) as after:
         if not before or not after:
@@ -73,7 +73,8 @@ def _ask(address: str, rows: list[Any], rounds: int) -> tuple[list[Any], list[fl
     """The answers to each row, and the seconds that each request took."""
     wait_ready(address, 30)
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=30)
-    answers, seconds = [None] * len(rows), []
+    answers: list[Any] = [None] * len(rows)
+    seconds: list[float] = []
     for _ in range(rounds):
         for number, row in enumerate(rows):
             start = time.perf_counter()

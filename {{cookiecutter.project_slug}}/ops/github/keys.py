@@ -1,9 +1,9 @@
 """``python3 -m ops.github.keys COMMAND…``: one step of a release, with keys that end with it.
 
 The environment may have DEPLOY_SSH_KEY and SSH_KNOWN_HOSTS (they go to an agent, for hosts of
-ssh://), REGISTRY_PASSWORD and REGISTRY_USER (docker logs in to the registry of IMAGE_REPOSITORY), KUBECONFIG
-and SIGNING_KEY (files, which KUBECONFIG and KEY then name). The command sees none of these texts.
-Where it fails, its last words become the output ``why`` of the step.
+ssh://), REGISTRY_PASSWORD and REGISTRY_USER (docker logs in where IMAGE_REPOSITORY is), and
+KUBECONFIG and SIGNING_KEY (files, which KUBECONFIG and KEY then name). The command sees none of
+these texts. Where it fails, its last words become the output ``why`` of the step.
 """
 
 import os
@@ -12,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 from ..console import BROKEN, INFRASTRUCTURE, Stop, stop_with
 
 FILES = {"SIGNING_KEY": "KEY", "KUBECONFIG": "KUBECONFIG"}  # what names the file
 SECRETS = ("DEPLOY_SSH_KEY", "SSH_KNOWN_HOSTS", "REGISTRY_PASSWORD", *FILES)
-WIDTH = 500
+LINES, WIDTH = 5, 500
 
 
 def main() -> int:
@@ -57,7 +59,7 @@ def keys() -> Iterator[dict[str, str]]:
 
 def run(command: list[str], environment: dict[str, str]) -> int:
     """Show what the command says as it comes."""
-    last = ""
+    last: deque[str] = deque(maxlen=LINES)
     try:
         process = subprocess.Popen(
             command,
@@ -74,17 +76,19 @@ def run(command: list[str], environment: dict[str, str]) -> int:
             sys.stdout.write(line)
             sys.stdout.flush()
             # What make says at the end is that its command failed.
-            last = line.strip() if line.strip() and not line.startswith("make") else last
+            if line.strip() and not line.startswith("make"):
+                last.append(line.rstrip()[:WIDTH])
     if process.returncode:
-        output("why", last or f"exit code {process.returncode}")
+        output("why", "\n".join(last) or f"exit code {process.returncode}")
     return process.returncode
 
 
 def output(name: str, value: str) -> None:
-    """An output of the step: one line, whatever it holds."""
+    """An output of the step, whatever it holds."""
     if path := os.environ.get("GITHUB_OUTPUT"):
+        end = token_hex()  # which no value can know
         with Path(path).open("a", encoding="utf-8") as file:
-            file.write(f"{name}={' '.join(value.split())[:WIDTH]}\n")
+            file.write(f"{name}<<{end}\n{value}\n{end}\n")
 
 
 def _private(path: Path, text: str) -> str:
@@ -98,7 +102,9 @@ def _agent(key: str) -> Iterator[str]:
     # In a folder of its own: the path of a socket must be short.
     with tempfile.TemporaryDirectory(prefix="ssh-") as folder:
         socket = f"{folder}/agent"
-        with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as agent:
+        with subprocess.Popen(
+            ["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL
+        ) as agent:
             try:
                 for _ in range(100):
                     if Path(socket).exists():

@@ -1,4 +1,4 @@
-"""What cd.yml tells GitHub: ``python3 -m ops.github.release look|image|proven|propose|failed``.
+"""What cd.yml tells GitHub: ``python3 -m ops.github.release look|image|propose|failed``.
 
 A summary of the run, a pull request that asks for production where no reviewer can be asked, one
 issue for releases that failed. Everything but ``propose`` does without an environment.
@@ -26,9 +26,9 @@ SETTINGS = Path("deploy/settings.yaml")
 MARKER = "<!-- gatehouse-release -->"
 BRANCH = "release-production"
 NOT_SET = """\
-The candidate was built, started, released to a staging and a production of this run's own engine,
-and watched there, as it would be on hosts. **It was released nowhere**: the engine ended with the run,
-so the record (branch `environments`) says nothing of it.
+It was built, started, released to a staging and a production on this run's own engine, and watched
+there, as it would be on hosts. **It was released nowhere**: the engine ended with the run, so the
+record (branch `environments`) says nothing of it.
 
 To release, set the variables of the repository `STAGING_HOST` and `PRODUCTION_HOST`
 (`ssh://user@host`, Docker in swarm mode) and `SSH_KNOWN_HOSTS`, and the secret `DEPLOY_SSH_KEY`:
@@ -38,14 +38,16 @@ see `docs/cd.md` of Gatehouse.
 
 def look() -> None:
     """Output ``way``: to hosts, proven here, or nothing, where staging has it already."""
-    wanted = re.search(r"path: blessing\.json\n\s+hash: md5\n\s+md5: (\w{32})", LOCK.read_text("utf-8"))
+    wanted = re.search(
+        r"path: blessing\.json\n\s+hash: md5\n\s+md5: (\w{32})", LOCK.read_text("utf-8")
+    )
     judged = hashlib.md5(BLESSING.read_bytes(), usedforsecurity=False).hexdigest()
     commit = (git("rev-parse", "HEAD") or "").strip()
     if not wanted or wanted[1] != judged:
         # What is compared with this release later is fetched by dvc.lock of its commit.
         raise Stop(
-            f"CI judged another model than {LOCK} of {commit[:7]} records: run `make pipeline` on a "
-            f"machine like CI's (Linux, the same locks), commit {LOCK}, `make push`",
+            f"CI judged another model than {LOCK} of {commit[:7]} records: run `make pipeline` on "
+            f"a machine like CI's (Linux, the same locks), commit {LOCK}, `make push`",
             CLOSED,
         )
     way = "hosts" if os.environ.get("STAGING_HOST") else "prove"
@@ -54,26 +56,24 @@ def look() -> None:
         changed = git("diff", "--name-only", staged.commit, commit, "--", *MADE_OF)
         if staged.model == read_json(BLESSING)["model_digest"] and changed == "":
             way = "nothing"
-            summary(f"Nothing new: {_model(staged.model)} is in staging, and nothing else that the image is made of has changed since {staged.commit[:7]}.\n")
+            since = f"nothing that the image is made of has changed since {staged.commit[:7]}"
+            summary(f"Nothing new: {_model(staged.model)} is in staging, and {since}.\n")
     output("way", way)
 
 
 def image() -> None:
-    """The image in the summary; outputs for what attests where it was built."""
+    """The image in the summary, and what attests it; where it was only proven, what to set."""
     said = read_json(IMAGE)
     name, _, digest = said["image"].partition("@")
     wanted = re.search(r"^ +provenance: true\b", SETTINGS.read_text("utf-8"), re.MULTILINE)
     output("name", name)
     output("digest", digest)
     output("attest", "true" if wanted and digest else "false")
+    released = os.environ.get("STAGING_HOST")
+    head = f"## {'Candidate' if released else 'Proven, not released'}: {_model(said['model'])}"
     rows = [f"| {key} | {value:g} |" for key, value in said["measured"].items()]
-    summary("\n".join([f"## {_model(said['model'])}", "", f"`{said['image']}`", "", "| measured | |", "|---|---|", *rows, ""]))
-
-
-def proven() -> None:
-    """What the run of an engine of its own has shown, and what is left to a person."""
-    said = read_json(IMAGE)
-    summary(f"## Proven, not released: {_model(said['model'])}\n\n{NOT_SET}")
+    table = ["| measured | |", "|---|---|", *rows, ""]
+    summary("\n".join([head, "", f"`{said['image']}`", "", *table, "" if released else NOT_SET]))
 
 
 def propose() -> None:
@@ -111,7 +111,8 @@ def propose() -> None:
     )
     if status >= 300:
         # GitHub has one switch for opening and approving, and it is off.
-        link = f"{os.environ['GITHUB_SERVER_URL']}/{repository}/compare/{record.BRANCH}...{BRANCH}?expand=1"
+        home = f"{os.environ['GITHUB_SERVER_URL']}/{repository}"
+        link = f"{home}/compare/{record.BRANCH}...{BRANCH}?expand=1"
         summary(
             f"## Production waits for you\n\nGitHub refused the pull request ({reason(said)}): "
             f"[open it yourself]({link}), or let workflows open them: Settings, Actions, General. "
@@ -125,13 +126,17 @@ def failed() -> None:
     """The one issue of releases that failed: opened, or commented on."""
     needs: dict[str, Any] = json.loads(os.environ["NEEDS"])
     bad = [name for name, job in needs.items() if job["result"] in ("failure", "cancelled")]
-    lines = [f"**{', '.join(bad)} failed** ([run]({_run()}), commit {os.environ['COMMIT'][:7]})", ""]
+    lines = [
+        f"**{', '.join(bad)} failed** ([run]({_run()}), commit {os.environ['COMMIT'][:7]})",
+        "",
+    ]
     for name in bad:
-        why = (needs[name].get("outputs") or {}).get("why") or "no reason was left: its log says why"
-        lines += [fence([f"{name}: {why}"]), ""]
+        why = (needs[name].get("outputs") or {}).get("why") or "no reason was left: see its log"
+        lines += [f"{name} said at last:", "", fence(why.splitlines()), ""]
     lines += [
-        "What was released before still runs, or runs again. To look: `make status`, `make history`. "
-        "To go back one release more: `make rollback ENV=production WHY=\"…\"`, or from GitHub:",
+        "What was released before still runs, or runs again. To look: `make status`, "
+        '`make history`. To go back one release more: `make rollback ENV=production WHY="…"`, '
+        "or from GitHub:",
         "",
         "```sh",
         "gh workflow run cd.yml -f action=rollback -f environment=production -f why=…",
@@ -144,10 +149,14 @@ def failed() -> None:
     if ours:
         where, made = f"{where}/{ours[0]['number']}/comments", {"body": text}
     else:
-        made = {"title": "A release failed", "body": f"{MARKER}\n{text}\n\nClose this once it is understood; the next failure opens another."}
+        end = "Close this once it is understood; the next failure opens another."
+        made = {"title": "A release failed", "body": f"{MARKER}\n{text}\n\n{end}"}
     status, said = call("POST", where, made)
     if status >= 300:
-        raise Stop(f"GitHub refuses the issue ({reason(said)}): the run itself says why it failed", INFRASTRUCTURE)
+        raise Stop(
+            f"GitHub refuses the issue ({reason(said)}): the run itself says why it failed",
+            INFRASTRUCTURE,
+        )
     print(f"release: {'commented on' if ours else 'opened'} {said.get('html_url', where)}")
 
 
@@ -159,7 +168,7 @@ def summary(text: str) -> None:
 
 def main() -> int:
     """Do one of them; 3 where GitHub or git cannot be asked."""
-    does = {f.__name__: f for f in (look, image, proven, propose, failed)}
+    does = {f.__name__: f for f in (look, image, propose, failed)}
     try:
         does[sys.argv[1]]()
     except Stop as stop:
