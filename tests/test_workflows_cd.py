@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from baked import BakedProject
 from conftest import bake_into
+from osv import osv
 from test_three_tasks import table
 from workflows import events
 from workflows.github import FakeGitHub
@@ -46,7 +47,9 @@ def ports() -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeGitHub]:
-    with FakeGitHub(tmp_path_factory.mktemp("github") / "hub") as hub:
+    place = tmp_path_factory.mktemp("github") / "hub"
+    with FakeGitHub(place) as hub, osv({}) as url, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OSV_URL", url)
         yield hub
 
 
@@ -134,6 +137,7 @@ def cd(hub: FakeGitHub, event: events.Event, **variables: str) -> Run:
     usual = {"STAGING_HOST": host, "PRODUCTION_HOST": host}
     usual["IMAGE_REPOSITORY"] = f"{os.environ['REGISTRY']}/acme/widget"
     base = {"IMAGE_BASE": os.environ["BASE_IMAGE"], "IMAGE_PROXY": os.environ["BASE_IMAGE"]}
+    base["OSV_URL"] = os.environ["OSV_URL"]
     given = {name: value for name, value in (usual | variables).items() if value}
     return run(hub, "cd.yml", event, variables=given, environment=base, timeout=1800)
 
@@ -238,6 +242,7 @@ def test_the_next_one_is_compared_with_production(
     assert done.results == ANSWERED, done.text
     assert serving(ports["production"]) == digest(laptop) != first["model"]
     assert "changed predictions" in done.log("staging")
+    assert "Python packages, 0 known vulnerabilities" in done.log("image")
     held = json.loads(hub.git("show", f"{record(hub)['previous']}:production.json"))
     assert held["image"] == first["image"]
 

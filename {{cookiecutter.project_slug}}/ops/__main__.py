@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
     image = verbs.add_parser("image", help="build the serving image, and say if it may move on")
     image.add_argument("--json", action="store_true", help="print reports/image.json")
+    verbs.add_parser("audit", help="known vulnerabilities of the packages in the image")
     places = ["staging", "production"]
     promote = verbs.add_parser("promote", help="write the blessed image into the record")
     promote.add_argument("--to", required=True, choices=places, help="who shall run it")
@@ -146,6 +147,10 @@ def run(options: argparse.Namespace) -> int:
             from .image import image
 
             return image(as_json=options.json)
+        case "audit":
+            from .image.audit import audit
+
+            return audit()
         case "promote":
             from .release.promote import promote
 
