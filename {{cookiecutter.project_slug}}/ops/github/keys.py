@@ -51,7 +51,7 @@ def keys() -> Iterator[dict[str, str]]:
                 fix = "set the variable to what `ssh-keyscan HOST` prints"
                 raise Stop(f"SSH_KNOWN_HOSTS is empty, so any host could pose as ours: {fix}")
             environment["SSH_AUTH_SOCK"] = stack.enter_context(_agent(given["DEPLOY_SSH_KEY"]))
-            _know(given["SSH_KNOWN_HOSTS"])
+            environment["PATH"] = f"{_ssh(folder, given['SSH_KNOWN_HOSTS'])}:{os.environ['PATH']}"
         if given["REGISTRY_PASSWORD"]:
             environment["DOCKER_CONFIG"] = _login(folder / "docker", given["REGISTRY_PASSWORD"])
         yield environment
@@ -117,12 +117,15 @@ def _agent(key: str) -> Iterator[str]:
                 agent.terminate()
 
 
-def _know(hosts: str) -> None:
-    path = Path.home() / ".ssh/known_hosts"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    known = path.read_text(encoding="utf-8") if path.exists() else ""
-    if hosts not in known:
-        path.write_text(f"{known.rstrip()}\n{hosts}\n".lstrip(), encoding="utf-8")
+def _ssh(folder: Path, hosts: str) -> str:
+    """A folder with an ssh that knows these hosts and no other; docker calls it, too."""
+    known, program = folder / "known_hosts", folder / "bin/ssh"
+    known.write_text(hosts + "\n", encoding="utf-8")
+    program.parent.mkdir()
+    options = f"-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o BatchMode=yes"
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n', encoding="utf-8")
+    program.chmod(0o700)
+    return str(program.parent)
 
 
 def _login(folder: Path, password: str) -> str:
