@@ -3,7 +3,8 @@
 # registry; both end with the command. For the tests that deploy, on a Debian or Ubuntu, as root.
 #
 # Nothing is pulled: the base of the images is made by debootstrap, once. Sets DOCKER_HOST, REGISTRY
-# (host:port) and BASE_IMAGE (with python3 and haproxy). An engine that runs already is left alone.
+# (host:port) and BASE_IMAGE (with python3 and haproxy). In CI, an engine that answers already, as on
+# GitHub's runners, is used in its place.
 set -euo pipefail
 
 root=$(mktemp -d /tmp/engine.XXXXXX)
@@ -34,9 +35,12 @@ wait_for() { # WHAT COMMAND…
 }
 
 missing=()
-for program in dockerd docker-registry debootstrap iptables; do
-  [ -x "$(PATH="$PATH:/usr/sbin" command -v $program)" ] || missing+=("${program/#dockerd/docker.io}")
+theirs=
+[ -z "${CI:-}" ] || ! docker info > /dev/null 2>&1 || theirs=yes
+for program in $([ -n "$theirs" ] || echo dockerd iptables) docker-registry debootstrap; do
+  [ -x "$(PATH="$PATH:/usr/sbin" command -v "$program")" ] || missing+=("${program/#dockerd/docker.io}")
 done
+[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 if [ "${#missing[@]}" -gt 0 ]; then
   echo "engine: installing ${missing[*]} by apt-get" >&2
   apt-get update -qq
@@ -54,17 +58,42 @@ if [ ! -e "$base" ]; then
   rm -rf "$root/base"
 fi
 
-# The engine's own command line, which is as old as it is, before another on PATH.
-mkdir "$root/bin"
-ln -s /usr/bin/docker "$root/bin/docker"
-export PATH=$root/bin:$PATH:/usr/sbin
-export DOCKER_HOST=unix://$root/docker.sock DOCKER_CONFIG=$root/config
-mkdir "$DOCKER_CONFIG"
-dockerd --data-root "$root/data" --exec-root "$root/exec" --pidfile "$root/pid" \
-  --host "$DOCKER_HOST" > "$root/dockerd.log" 2>&1 &
-pids+=($!)
-wait_for "Docker engine" docker info
-docker swarm init --advertise-addr 127.0.0.1 > /dev/null
+# Debian 12 has no Compose 2, and a kubectl too old for our manifests: those of Debian 13 from the same
+# mirror, unpacked and not installed. GitHub's runners have both.
+newer=()
+docker compose version > /dev/null 2>&1 || newer+=(docker-compose)
+kubectl kustomize --help > /dev/null 2>&1 || newer+=(kubectl)
+if [ "${#newer[@]}" -gt 0 ]; then
+  apt=$root/apt
+  mkdir -p "$apt"/lists/partial "$apt"/cache/archives/partial "$root/tools"
+  # shellcheck disable=SC2016
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+  keys=/usr/share/keyrings/debian-archive-keyring.gpg
+  echo "deb [signed-by=$keys] $mirror trixie main" > "$apt/trixie.list"
+  get=(apt-get -o Dir::Etc::sourcelist="$apt/trixie.list" -o Dir::Etc::sourceparts=/dev/null
+    -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User=root -qq)
+  "${get[@]}" update
+  (cd "$root/tools" && "${get[@]}" download "${newer[@]/%//trixie}" && for file in *.deb; do dpkg -x "$file" .; done)
+  export PATH=$root/tools/usr/bin:$PATH
+fi
+
+mkdir -p "$root/bin" "$root/config/cli-plugins"
+compose=$root/tools/usr/libexec/docker/cli-plugins/docker-compose
+[ ! -e "$compose" ] || ln -s "$compose" "$root/config/cli-plugins/docker-compose"
+export DOCKER_CONFIG=$root/config
+if [ -z "$theirs" ]; then
+  # The engine's own command line, which is as old as it is, before another on PATH.
+  ln -s /usr/bin/docker "$root/bin/docker"
+  export PATH=$root/bin:$PATH:/usr/sbin DOCKER_HOST=unix://$root/docker.sock
+  dockerd --data-root "$root/data" --exec-root "$root/exec" --pidfile "$root/pid" \
+    --host "$DOCKER_HOST" > "$root/dockerd.log" 2>&1 &
+  pids+=($!)
+  wait_for "Docker engine" docker info
+else
+  export DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
+fi
+docker info --format '{{.Swarm.ControlAvailable}}' | grep -q true \
+  || docker swarm init --advertise-addr 127.0.0.1 > /dev/null
 
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 cat > "$root/registry.yml" <<END

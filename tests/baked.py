@@ -77,7 +77,7 @@ class BakedProject:
         """``make TARGETS``; make itself ends with 2 whatever a command ended with."""
         return self.run("make", *targets, code=code)
 
-    def ops(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    def ops(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         return self.run(".venv/bin/python", "-m", "ops", *words, code=code)
 
     def borrow_environments(self, owner: "BakedProject") -> "BakedProject":

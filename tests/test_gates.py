@@ -82,6 +82,7 @@ def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
         table: Any = None,
         train: Any = None,
         cost: Any = None,
+        released: bool = False,
         **model: Any,
     ) -> dict[str, Any]:
         monkeypatch.setitem(sys.modules, "ops.canvas", SimpleNamespace(cost_matrix=lambda _: cost))
@@ -100,7 +101,8 @@ def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
         put("predictions/parity.json", {"format": "onnx", "reason": "the same"})
         for name in ("model/model.json", "model/model.skops", "src/code.py"):
             Path(name).write_text("x", encoding="utf-8")
-        put("champion/champion.json", {"found": champion is not None, "model_digest": "sha256:c"})
+        found = {"found": champion is not None, "model_digest": "sha256:c", "released": released}
+        put("champion/champion.json", found)
         pq.write_table(pa.table(table or {"town": TOWNS[:rows]}), "data/test.parquet")
         pq.write_table(pa.table(candidate), "predictions/test.parquet")
         pq.write_table(pa.table(candidate if train is None else train), "predictions/train.parquet")
@@ -150,6 +152,16 @@ def test_a_first_model_is_blessed_by_its_bounds_and_the_record_says_so(bless: Bl
     assert [rule["passed"] for rule in verdict["rules"]] == [True, True]
     assert verdict["champion"] == {"bootstrap": "none yet"}
     assert verdict["digests"].keys() == {"test_data", "gates", "code"}
+
+
+@pytest.mark.gate("blessing", "a champion, or the reason why there is none", "open")
+def test_the_first_model_stays_blessed_when_it_is_in_production(bless: Bless) -> None:
+    rules = [{"metric": "skill", "min": 0.1, "gain": 0.01}]
+    verdict = bless(rules, bootstrap="leave out", released=True)
+    assert verdict["blessed"] is True
+    assert verdict["champion"]["bootstrap"].startswith("the candidate itself is in production")
+    rules[0]["min"] = 0.99
+    assert bless(rules, bootstrap="leave out", released=True)["blessed"] is False
 
 
 @pytest.mark.parametrize(

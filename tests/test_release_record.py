@@ -135,6 +135,11 @@ def elsewhere(project: BakedProject, folder: Path, *words: str) -> "subprocess.P
 # --- promoting ------------------------------------------------------------------------------
 
 
+@pytest.mark.gate("promotion", "a blessed candidate", "open")
+@pytest.mark.gate("promotion", "a blessed image", "open")
+@pytest.mark.gate("promotion", "one model in blessing, image and lock", "open")
+@pytest.mark.gate("promotion", "in staging before production", "open")
+@pytest.mark.gate("promotion", "the champion that the blessing compared with", "open")
 def test_the_first_release_walks_through_staging(
     here: Path, origin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +252,7 @@ def test_other_files_of_the_branch_stay(here: Path, origin: Path) -> None:
 # --- what is refused ------------------------------------------------------------------------
 
 
+@pytest.mark.gate("promotion", "a blessed candidate", "closed")
 def test_what_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1")
     blessing = json.loads(Path("blessing.json").read_text())
@@ -259,6 +265,7 @@ def test_what_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     assert commits(origin) == []
 
 
+@pytest.mark.gate("promotion", "a blessed image", "closed")
 def test_an_image_that_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1", reasons=["latency is 90 ms, above 50"])
     refused(promote, 1, "the image is not blessed (latency is 90 ms, above 50)", "make image")
@@ -267,6 +274,7 @@ def test_an_image_that_nobody_blessed_is_refused(here: Path, origin: Path) -> No
     assert commits(origin) == []
 
 
+@pytest.mark.gate("promotion", "one model in blessing, image and lock", "closed")
 def test_an_image_of_another_model_is_refused(here: Path, origin: Path) -> None:
     candidate("v1", model=f"sha256:{'0' * 64}")
     refused(promote, 1, "reports/image.json is of another model or blessing", "make image")
@@ -302,6 +310,7 @@ def test_an_image_of_this_machine_alone_goes_by_its_id(here: Path, origin: Path)
     assert told(origin, "staging")["image"] == "flight-delays:1a2b3c4"
 
 
+@pytest.mark.gate("promotion", "one model in blessing, image and lock", "closed")
 def test_a_model_whose_lock_nobody_committed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1")
     lock = Path("dvc.lock").read_text()
@@ -314,6 +323,7 @@ def test_a_model_whose_lock_nobody_committed_is_refused(here: Path, origin: Path
     assert commits(origin) == []
 
 
+@pytest.mark.gate("promotion", "in staging before production", "closed")
 def test_production_takes_only_what_is_in_staging(here: Path, origin: Path) -> None:
     first = candidate("v1")
     refused(lambda: promote("production"), 1, "is not in staging (nothing was released there)")
@@ -327,6 +337,7 @@ def test_production_takes_only_what_is_in_staging(here: Path, origin: Path) -> N
 # --- the champion ---------------------------------------------------------------------------
 
 
+@pytest.mark.gate("promotion", "the champion that the blessing compared with", "closed")
 def test_a_changed_champion_wants_another_blessing(
     here: Path, origin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -350,6 +361,7 @@ def test_a_changed_champion_wants_another_blessing(
     assert told(origin)["model"] == third
 
 
+@pytest.mark.gate("promotion", "the champion that the blessing compared with", "closed")
 def test_a_bootstrap_is_for_the_first_release_alone(here: Path, origin: Path) -> None:
     release("v1")
     candidate("v2")
@@ -370,6 +382,7 @@ def test_another_image_of_the_champion_wants_no_comparison(here: Path, origin: P
     assert told(origin)["previous"]
 
 
+@pytest.mark.gate("promotion", "the champion that the blessing compared with", "closed")
 def test_after_a_rollback_the_champion_is_another(here: Path, origin: Path) -> None:
     from ops.release.promote import back
 
@@ -768,6 +781,7 @@ def test_a_damaged_record_is_one_sentence(
     assert status(as_json=False, html=False) == 3
     out = capsys.readouterr().out
     assert "production  unknown: production.json of" in out
+    assert "nothing was released" not in out
     assert history("production", as_json=True) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1, "what was before it can be read"
     # Staging is another file.
@@ -833,10 +847,15 @@ def test_status_says_what_shall_run_and_does(
     assert re.search(r"^production  as recorded$", out, re.MULTILINE)
     image = f"registry.example:5000/team/flights@{told(origin)['id'][7:14]}"
     head = git("rev-parse", "HEAD")[:7]
-    assert f"  record    model {second[7:14]}, image {image}, of {head}\n" in out
+    assert f"  record    model {second[7:14]}, image {image}, commit {head}\n" in out
     assert re.search(r"  since     \d{4}.* UTC, promoted by Jo <jo@example.invalid>: v2\n", out)
     assert f"  runs      {image}, 2 of 2 healthy, since 2026-11-27T17:00:00Z\n" in out
     assert re.search(f"  back to   model {first[7:14]}, .*; its image is there\n", out)
+    foreign(origin, "staging.json", told(origin, "staging") | {"previous": "0" * 40})
+    assert status() == 0, "what runs is as recorded all the same"
+    out = capsys.readouterr().out
+    assert "staging     as recorded: staging.json of 000000000 on branch" in out
+    assert "  back to   it cannot be read" in out
     runs["gone"] = True
     assert status() == 0
     assert "its image IS GONE" in capsys.readouterr().out
@@ -944,6 +963,8 @@ def test_history_is_a_table_and_json(
     from ops.release.promote import back
     from ops.release.status import history
 
+    git("config", "log.follow", "true")
+    git("config", "log.showSignature", "true")
     assert history(None, as_json=False) == 0
     assert "nothing was released yet" in capsys.readouterr().err
     first = release("v1")

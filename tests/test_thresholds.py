@@ -393,7 +393,7 @@ def test_the_thresholds_of_a_new_project_are_no_looser_than_themselves(
     text = science.read("gates.yaml")
     assert looser(text, text + "# the same\n") == []
     gone = looser(text, "nothing: 1\n")
-    sections = ["data", "model", "model_tests", "data_checks", "model_checks"]
+    sections = ["data", "model", "model_tests", "image", "release", "data_checks", "model_checks"]
     assert gone == [*(f"{name} is gone" for name in sections), "nothing is new"]
 
 

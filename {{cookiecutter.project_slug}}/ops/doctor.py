@@ -198,7 +198,7 @@ def release() -> Lines:
     from .release import record
 
     if now := record.read("production", record.tip(fetch=False)):
-        if commit(f"{now.commit}^{{commit}}"):
+        if commit(f"{now.commit}^0"):
             yield Line(f"production has model {record.short(now.model)}", "ok")
         else:
             what = f"git has no commit {now.commit[:9]}, of the model in production"

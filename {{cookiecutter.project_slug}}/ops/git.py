@@ -30,7 +30,7 @@ def commit(name: str) -> str | None:
 
 def have(name: str) -> None:
     """Fetch a commit that is older than a shallow clone is deep."""
-    if commit(f"{name}^{{commit}}") is None:
+    if commit(f"{name}^0") is None:
         git("fetch", "--quiet", "--no-tags", "origin", name)
 
 

@@ -32,6 +32,6 @@ def running(name: str) -> Running | None:
     return target_of(environment(name)).running()
 
 
-def present(name: str, image: str) -> bool:
-    """Whether the engine of an environment has ``image``, or can fetch it."""
+def present(name: str, image: str) -> bool | None:
+    """Whether the engine of an environment has ``image``, or can fetch it; None: nobody knows."""
     return target_of(environment(name)).present(image)

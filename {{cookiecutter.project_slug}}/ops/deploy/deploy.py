@@ -16,7 +16,8 @@ from typing import Any
 
 from ..champion import dvc_get
 from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, paint, read_section, say
-from ..release import record
+from ..gates.rules import is_number
+from ..release import mirror, record
 from ..release.promote import back, restore, told
 from ..release.record import Record, short
 from ..release.sign import check_image
@@ -70,7 +71,7 @@ def rollback(name: str, why: str) -> int:
     target, clock = target_of(where), Clock(name)
     lag: Stop | None = None
     try:
-        release = back(name, why)
+        release = _release_before(name, why, target)
     except Stop as stop:
         if stop.code != INFRASTRUCTURE:
             raise
@@ -87,7 +88,18 @@ def rollback(name: str, why: str) -> int:
     _good(clock, release)
     if lag:
         raise Stop(f"it runs, but the record lags: `make rollback ENV={name}` again ({lag})", 3)
+    mirror.mirror("rollback")
     return GOOD
+
+
+def _release_before(name: str, why: str, target: Target) -> Record:
+    """What the record says from now on; of a rollback that was cut short, what it said already."""
+    now = record.read(name, record.tip())
+    if now and now.action == "rollback":
+        found = target.running()
+        if found is None or found.image != now.image:
+            return now
+    return back(name, why, only=now)
 
 
 class Clock:
@@ -151,14 +163,12 @@ def _before(
                     f"{short(getattr(release, name))}: it is not deployed",
                     CLOSED,
                 )
+    seconds = read_section(Path("gates.yaml"), "image").get("startup_seconds")
+    if not is_number(seconds):
+        raise Stop("gates.yaml has no image.startup_seconds: say how long a start may take", CLOSED)
     with target.alone(release.image) as address:
         clock("asking golden requests of one container that has no traffic")
-        try:
-            wait_ready(address, read_section(Path("gates.yaml"), "image")["startup_seconds"])
-        except Stop as stop:
-            raise Stop(f"{short(release.image)} does not start: {stop}", CLOSED) from None
-        except KeyError:
-            raise Stop("gates.yaml has no image.startup_seconds", CLOSED) from None
+        wait_ready(address, seconds)
         if why := wrong(address, golden, HEADERS):
             raise Stop(f"{short(release.image)} is healthy but wrong: {why}", CLOSED)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, NamedTuple
 
-from ..console import INFRASTRUCTURE, Stop
+from ..console import CLOSED, INFRASTRUCTURE, Stop
 
 PORT = 3000  # of the service, inside
 HARDENED = (
@@ -81,11 +81,29 @@ def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[C
     published = ("--publish", f"127.0.0.1::{PORT}")
     id_ = docker("run", "--detach", *HARDENED, *published, *options, image, host=host)
     try:
-        port = int(docker("port", id_, f"{PORT}/tcp", host=host).splitlines()[0].rpartition(":")[2])
+        found = run("port", id_, f"{PORT}/tcp", host=host)
+        if found.returncode:  # it has none any more
+            said = last_words(run("logs", "--tail", "1", id_, host=host))
+            raise Stop(f"{image} ends as soon as it starts; its last words: {said}", CLOSED)
+        port = int(found.stdout.splitlines()[0].rpartition(":")[2])
         with reach(host, port) as address:
             yield Container(id_, address)
     finally:
         run("rm", "--force", "--volumes", id_, host=host)
+
+
+@contextmanager
+def alone_at(image: str, host: str = "") -> Iterator[str]:
+    """The address alone of ``alone``."""
+    with alone(image, host) as container:
+        yield container.address
+
+
+def present(image: str, host: str = "") -> bool:
+    """Whether the engine has ``image``, or can fetch it."""
+    if not run("image", "inspect", image, host=host).returncode:
+        return True
+    return not run("pull", "--quiet", image, host=host).returncode
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..console import INFRASTRUCTURE, Stop, read_json
+from ..console import CLOSED, Stop, read_json
 
 GOLDEN = Path("predictions/golden.json")
 CLOSE = 1e-5  # float32 sums, in another order
@@ -35,10 +35,12 @@ def ask(
     wait: float = 30,
 ) -> tuple[int, bytes]:
     """Status and body of one request over a connection of its own; OSError where none is had."""
-    connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=wait)
+    place = urlsplit(address)
+    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+    connection = kind(place.netloc, timeout=wait)
     try:
         method, data = ("GET", None) if body is None else ("POST", json.dumps(body))
-        connection.request(method, path, data, dict(headers))
+        connection.request(method, place.path.rstrip("/") + path, data, dict(headers))
         answer = connection.getresponse()
         return answer.status, answer.read()
     except http.client.HTTPException as error:
@@ -48,7 +50,7 @@ def ask(
 
 
 def wait_ready(address: str, seconds: float) -> float:
-    """Seconds until ``/readyz`` says yes; Stop where it does not within ``seconds``."""
+    """Seconds until ``/readyz`` says yes; Stop (1) where it does not within ``seconds``."""
     start, said = time.monotonic(), "nothing"
     while (taken := time.monotonic() - start) < seconds:
         try:
@@ -59,7 +61,7 @@ def wait_ready(address: str, seconds: float) -> float:
         except OSError as error:
             said = str(error) or type(error).__name__
         time.sleep(0.05)
-    raise Stop(f"the service is not ready after {seconds:g} s ({said})", INFRASTRUCTURE)
+    raise Stop(f"the service is not ready after {seconds:g} s ({said})", CLOSED)
 
 
 def wrong(address: str, golden: Mapping[str, Any], headers: Mapping[str, str] = HEADERS) -> str:

@@ -3,13 +3,12 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ..console import CLOSED, INFRASTRUCTURE, Stop
-from .docker import alone, docker, reach, run
+from .docker import alone_at, docker, present, reach, run
 from .settings import Environment
 from .target import Running, Step
 
@@ -74,11 +73,9 @@ class Swarm:
             time.sleep(0.3)
         raise Stop(self._why(image, f"still not after {WAIT_SECONDS} s"), INFRASTRUCTURE)
 
-    @contextmanager
-    def alone(self, image: str) -> Iterator[str]:
+    def alone(self, image: str) -> AbstractContextManager[str]:
         """As in ``Target``."""
-        with alone(image, self.host) as container:
-            yield container.address
+        return alone_at(image, self.host)
 
     def front(self) -> AbstractContextManager[str]:
         """As in ``Target``: the proxy's port on the host."""
@@ -86,9 +83,7 @@ class Swarm:
 
     def present(self, image: str) -> bool:
         """As in ``Target``."""
-        if not run("image", "inspect", image, host=self.host).returncode:
-            return True
-        return not run("pull", "--quiet", image, host=self.host).returncode
+        return present(image, self.host)
 
     def _ask_for_swarm(self) -> None:
         state = docker("info", "--format", "{{.Swarm.ControlAvailable}}", host=self.host)

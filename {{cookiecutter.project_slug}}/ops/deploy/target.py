@@ -35,5 +35,5 @@ class Target(Protocol):
     def front(self) -> AbstractContextManager[str]:
         """The address that clients use, reachable from here."""
 
-    def present(self, image: str) -> bool:
-        """Whether the engine has ``image``, or can fetch it."""
+    def present(self, image: str) -> bool | None:
+        """Whether the engine has ``image``, or can fetch it; None where nobody can say."""

@@ -1,8 +1,8 @@
 """Verb ``audit``: does the image hold a Python package with a known vulnerability.
 
-The packages are those of the image's own SBOM. https://osv.dev is asked, where the advisories of PyPI
-and GitHub come together. No answer is no all-clear. What must be lived with for a while stands in
-gates.yaml, with its reason: ``vulnerabilities: {accepted: {GHSA-…: reason}}``.
+The packages are those of the image's own SBOM. https://osv.dev is asked, where the advisories of
+PyPI and GitHub come together. No answer is no all-clear. What must be lived with for a while stands
+in gates.yaml, with its reason: ``vulnerabilities: {accepted: {GHSA-…: reason}}``.
 """
 
 import json

@@ -20,6 +20,8 @@ def mirror(verb: str, top: str | None = None) -> None:
     """Bring the registry to what the record says; where that fails, say so in one sentence."""
     if not os.environ.get("MLFLOW_TRACKING_URI") and not HOME.exists():
         return
+    # A release does not wait long for its mirror: what is missed is made up for.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     try:
         top = record.tip(fetch=False) if top is None else top
         lacking = _mirror(top)
@@ -27,8 +29,9 @@ def mirror(verb: str, top: str | None = None) -> None:
     except Exception as error:  # whatever the server, its driver or its store may raise
         say(f"{verb}: MLflow was not told ({type(error).__name__}): the record holds all the same")
     else:
-        for model in lacking:
-            say(f"{verb}: MLflow has no run of model {short(model)}, so no version of it")
+        if lacking:
+            names = ", ".join(map(short, lacking[-5:]))
+            say(f"{verb}: MLflow has no run of {len(lacking)} model(s), so no version: {names}")
 
 
 def catch_up(verb: str, top: str) -> None:

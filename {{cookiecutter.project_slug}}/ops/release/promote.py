@@ -17,6 +17,7 @@ from ..champion import outs
 from ..console import CLOSED, GOOD, Stop, read_json, say
 from ..digests import file_digest, model_digest
 from ..git import git
+from ..report.markdown import plain
 from . import mirror, record
 from .record import Read, Record, short
 from .sign import kept
@@ -34,7 +35,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
     say(
         f"promote: {to} shall run it now: `make deploy ENV={to}`"
         if new
-        else f"promote: {to} has it already, since {written.when}, by {written.who}"
+        else f"promote: {to} has it already, since {written.when}, by {plain(written.who)}"
     )
     if as_json:
         said = {"environment": to, "changed": new, "at": written.at, **written.content()}
@@ -121,7 +122,9 @@ def same(one: Record, other: Record) -> bool:
 
 def told(release: Record) -> str:
     """A release in a few words."""
-    return f"model {short(release.model)}, image {short(release.image)}, of {release.commit[:7]}"
+    return (
+        f"model {short(release.model)}, image {short(release.image)}, commit {release.commit[:7]}"
+    )
 
 
 def who() -> str:

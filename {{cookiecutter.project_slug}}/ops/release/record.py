@@ -21,7 +21,7 @@ ENVIRONMENTS = ("staging", "production")
 BRANCH = "environments"
 HERE, THERE = f"refs/heads/{BRANCH}", f"refs/remotes/origin/{BRANCH}"
 TRIES = 5
-_DIGEST, _COMMIT = "sha256:[0-9a-f]{64}", "[0-9a-f]{40}|[0-9a-f]{64}"
+_DIGEST, _MD5, _COMMIT = "sha256:[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{40}|[0-9a-f]{64}"
 _TEXT = "[^\ud800-\udfff]*"  # what can be written as UTF-8
 SHAPES = {
     "action": "promote|rollback",
@@ -75,7 +75,7 @@ def parse(content: Any, at: str = "") -> Record:
             raise ValueError(f"{name} is missing or no {name}")
     data = content.get("data")
     pairs = [f"{name}={value}" for name, value in data.items()] if isinstance(data, dict) else [""]
-    if not all(re.fullmatch(rf"[\w.-]+=({_DIGEST}|[0-9a-f]{{32}})", pair) for pair in pairs):
+    if not all(re.fullmatch(rf"[\w.-]+=({_DIGEST}|{_MD5})", pair) for pair in pairs):
         raise ValueError("data is missing or no digests")
     said: dict[str, Any] = {name: content.get(name) for name in [*SHAPES, "data"]}
     return Record(**said, at=at)
@@ -100,7 +100,7 @@ def read(environment: str, top: str) -> Record | None:
 def at(environment: str, made: str) -> Record:
     """The record that commit ``made`` holds; Stop where it is none."""
     where = f"{environment}.json of {made[:9]} on branch {BRANCH}"
-    text = git("show", f"{made}:{environment}.json")
+    text = git("cat-file", "blob", f"{made}:{environment}.json")
     if text is None:
         raise Stop(f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`")
     try:
@@ -167,7 +167,8 @@ def propose(
 
 
 def _log(top: str, *words: str) -> list[str]:
-    log = git("log", "--format=%H", top, *words) if top else ""
+    # Not `log`, which somebody's settings make follow renames: one file begins as another's copy.
+    log = git("rev-list", top, *words) if top else ""
     if log is None:
         raise Stop(f"git cannot read branch {BRANCH}: run `git fetch origin {BRANCH}`")
     return log.split()

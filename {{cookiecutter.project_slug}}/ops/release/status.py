@@ -88,9 +88,8 @@ def look(environment: str, top: str) -> View:
 def facts(view: View) -> dict[str, str]:
     """What there is to say of an environment, by label."""
     now, seen, back = view.record, view.running, view.back
-    if now is None:
-        said = {"record": "nothing was released"}
-    else:
+    said = {} if view.state == UNKNOWN else {"record": "nothing was released"}
+    if now:
         why = f": {plain(now.why, LONG)}" if now.why else ""
         said = {"record": told(now), "since": f"{_when(now.when)}, {_by(now)}{why}"}
     if seen:
@@ -98,26 +97,26 @@ def facts(view: View) -> dict[str, str]:
         said["runs"] = f"{plain(short(seen.image), LONG)}, {health}"
     if back:
         image = {True: "is there", False: "IS GONE", None: "may be there, nobody could say"}
-        said["back to"] = f"{told(back)}, {_by(back)} {_when(back.when)}; its image "
+        said["back to"] = f"{told(back)}, of {_when(back.when)}; its image "
         said["back to"] += image[view.there]
     elif now:
-        said["back to"] = "nothing: this is the first release"
+        said["back to"] = "it cannot be read" if now.previous else "no release was before it"
     return said
 
 
 def page(views: list[View], rows: list[tuple[str, Record]]) -> str:
-    """Both environments and the newest changes as one HTML page."""
+    """Both environments, production first, and the newest changes as one HTML page."""
     bad = [view.environment for view in views if view.state == DRIFT]
-    title = f"{Path.cwd().name}: " + (f"DRIFT in {' and '.join(bad)}" if bad else "release")
+    state = f"DRIFT in {' and '.join(bad)}" if bad else "release"
+    title = f"{Path.cwd().name}: {state}, {_when(datetime.now(UTC).isoformat())}"
     body = []
-    for view in views:
+    for view in reversed(views):
         state = f"**{view.state}**" if view.state == DRIFT else view.state
         lines = [[label, show(value, LONG)] for label, value in facts(view).items()]
-        lines.insert(0, ["state", f"{state}{': ' + show(view.why, LONG) if view.why else ''}"])
-        body.append(Section(view.environment, 9, [table(" | ", lines)]))
+        why = f": {show(view.why, LONG)}" if view.why else ""
+        body.append(Section(view.environment, 9, [table(f"state | {state}{why}", lines)]))
     cells = [[show(cell, LONG) for cell in _cells(*row)] for row in rows[:NEWEST]]
-    seen = f"Looked at {_when(datetime.now(UTC).isoformat())}."
-    body.append(Section("History", 9, [table(" | ".join(HEAD), cells), seen]))
+    body.append(Section("history", 9, [table(" | ".join(HEAD), cells)]))
     return render(show(title, LONG), body, "Release status")
 
 

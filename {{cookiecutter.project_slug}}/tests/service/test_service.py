@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 PROGRAMS = Path(".venv-serve/bin").absolute()
-# A service that runs already, as http://… (`make image`), or a Bento that was built (`make contract`);
-# else the code as it lies here.
+# A service that runs already, as http://… (`make image`), or a Bento that was built (`make
+# contract`); else the code as it lies here.
 SERVICE = os.environ.get("SERVICE", "")
 
 
@@ -34,7 +34,8 @@ def address(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     folder = Path()
     if SERVICE:
         folder = tmp_path_factory.mktemp("elsewhere")  # the Bento has to do without what lies here
-        command = [PROGRAMS / "bentoml", "serve", SERVICE, "--host", "127.0.0.1", "--port", str(port)]
+        place = ["--host", "127.0.0.1", "--port", str(port)]
+        command = [PROGRAMS / "bentoml", "serve", SERVICE, *place]
     else:
         command = [PROGRAMS / "python", "-m", "src.{{ cookiecutter.package_name }}.service"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SERVICE")}
