@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     replay = verbs.add_parser("replay", help="the same requests to two versions, compared")
     replay.add_argument("--from", dest="old", default="production", metavar="ENV", help="the old")
     replay.add_argument("--to", dest="new", default="staging", metavar="ENV", help="or http://…")
-    replay.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines; else golden requests")
+    replay.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines; else golden ones")
     replay.add_argument("--json", action="store_true", help="print it as JSON")
     status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
     status.add_argument("--json", action="store_true", help="print it as JSON")
