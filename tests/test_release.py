@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from test_played_day import orders
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("error")]
 
 NAME = "released-orders"
-OWN = {"IMAGE_REPOSITORY", "IMAGE_BASE", "IMAGE_PROXY"}
 
 
 class World:
@@ -121,7 +120,7 @@ def world(
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cleared(world: World) -> Any:
+def cleared(world: World) -> Iterator[None]:
     yield
     for name in ("staging", "production"):
         docker("stack", "rm", f"{NAME}-{name}", code=None)
@@ -146,6 +145,20 @@ def test_01_version_1_runs_as_recorded(world: World) -> None:
     done = world.project.ops("deploy", "production")
     assert "runs already" in done.stderr
     assert world.record()["why"] == "first"
+
+
+def test_01_the_image_lists_what_it_is_made_of(world: World) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    words = ("--rm", "--entrypoint", "cat", world.images["v1"]["id"], "/app/sbom.cdx.json")
+    text = docker("run", *words)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    listed = {one["purl"].partition("@")[0] for one in json.loads(text)["components"]}
+    lock = world.project.read("requirements/serve.txt")
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    assert {f"pkg:pypi/{name}" for name in locked} == {p for p in listed if "pypi" in p}
+    assert {"pkg:deb/debian/libc6", "pkg:deb/debian/python3"} <= listed
 
 
 def test_02_version_2_replaces_it_under_load_without_a_failed_request(world: World) -> None:
@@ -344,13 +357,6 @@ def test_10_back_works_where_the_record_is_out_of_reach(
     assert "DRIFT" in project.ops("status", code=1).stdout
     project.ops("rollback", "production")
     assert "as recorded" in project.ops("status").stdout
-
-
-Gate = Callable[[BakedProject], None]
-
-
-def loose(name: str, old: str, new: str) -> Gate:
-    return lambda project: project.replace(name, old, new)
 
 
 @pytest.mark.gate("image", "budget of the built image", "closed")

@@ -70,8 +70,8 @@ class Compose:
         """As in ``Target``."""
         return docker.present(image, self.environment.host)
 
-    def _docker(self, *words: str, **variables: str) -> str:
-        return docker.docker(*words, host=self.environment.host, **variables)
+    def _docker(self, *words: str) -> str:
+        return docker.docker(*words, host=self.environment.host)
 
     def _fetch(self, image: str, step: Callable[[str], None]) -> None:
         """Have the image and Compose here before anything stops."""
@@ -99,7 +99,8 @@ class Compose:
     def _compose(self, image: str, *words: str) -> str:
         files = ["--file", FILE, "--project-name", self.project]
         port = str(self.environment.port)
-        return self._docker("compose", *files, *words, IMAGE=image, PORT=port)
+        words = ("compose", *files, *words)
+        return docker.docker(*words, host=self.environment.host, IMAGE=image, PORT=port)
 
     def _up(self, image: str) -> None:
         wait = ["--wait", "--wait-timeout", str(self.seconds)]

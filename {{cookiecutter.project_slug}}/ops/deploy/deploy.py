@@ -164,8 +164,8 @@ def _before(
                     CLOSED,
                 )
     seconds = read_section(Path("gates.yaml"), "image").get("startup_seconds")
-    if not is_number(seconds):
-        raise Stop("gates.yaml has no image.startup_seconds: say how long a start may take", CLOSED)
+    if seconds is None or not is_number(seconds):
+        raise Stop("gates.yaml has no image.startup_seconds: say how many are allowed", CLOSED)
     with target.alone(release.image) as address:
         clock("asking golden requests of one container that has no traffic")
         wait_ready(address, seconds)

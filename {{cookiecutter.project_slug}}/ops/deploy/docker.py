@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 from ..console import CLOSED, INFRASTRUCTURE, Stop
 
 PORT = 3000  # of the service, inside
+ALONE, ALONE_SECONDS = "gatehouse.alone", 1800  # no command needs one for longer
 HARDENED = (
     *("--read-only", "--tmpfs", "/tmp:mode=1777", "--cap-drop", "ALL", "--pids-limit", "512"),
     *("--security-opt", "no-new-privileges"),
@@ -78,8 +79,9 @@ def patiently(*words: str, host: str = "", tries: int = 3) -> str:
 @contextmanager
 def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[Container]:
     """One container of ``image``, as hardened as in production, that nobody else is sent to."""
-    published = ("--publish", f"127.0.0.1::{PORT}")
-    id_ = docker("run", "--detach", *HARDENED, *published, *options, image, host=host)
+    _sweep(host)
+    ours = ("--publish", f"127.0.0.1::{PORT}", "--label", f"{ALONE}={time.time():.0f}")
+    id_ = docker("run", "--detach", *HARDENED, *ours, *options, image, host=host)
     try:
         found = run("port", id_, f"{PORT}/tcp", host=host)
         if found.returncode:  # it has none any more
@@ -90,6 +92,15 @@ def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[C
             yield Container(id_, address)
     finally:
         run("rm", "--force", "--volumes", id_, host=host)
+
+
+def _sweep(host: str) -> None:
+    """Remove what a command left that was killed: nobody else ends it."""
+    form = '{{.ID}} {{.Label "' + ALONE + '"}}'
+    listed = run("ps", "--all", "--filter", f"label={ALONE}", "--format", form, host=host).stdout
+    for id_, started in map(str.split, listed.splitlines()):
+        if time.time() - float(started) > ALONE_SECONDS:
+            run("rm", "--force", "--volumes", id_, host=host)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Swarm:
             return None
         wanted = int(service["Spec"]["Mode"]["Replicated"]["Replicas"])
         images = [image for image, state, _ in self._tasks() if state.startswith("Running")]
-        said = service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
+        said = _image(service)
         image = max(images, key=images.count) if images else said
         return Running(image, images.count(image), wanted, service["UpdatedAt"])
 
@@ -41,23 +41,16 @@ class Swarm:
         """As in ``Target``: a rolling update, watched until it ends."""
         self._ask_for_swarm()
         before, environment = self._inspect(), self.environment
-        docker(
-            *("stack", "deploy", "--compose-file", str(STACK), "--with-registry-auth"),
-            *("--resolve-image", "never", "--prune", environment.stack),
-            host=self.host,
-            IMAGE=image,
-            PORT=str(environment.port),
-            PROXY=environment.proxy,
-            PROXY_CONFIG=hashlib.sha256(PROXY.read_bytes()).hexdigest()[:12],
-            REPLICAS=str(environment.replicas),
-            STACK=environment.stack,
-        )
+        # An update that a killed command began is watched to its end: if it were asked for again,
+        # the engine would forget that it may have to go back.
+        if not (before and _image(before) == image and _update(before) == "updating"):
+            self._deploy(image)  # and the engine forgets how the last update ended
         until, said = time.monotonic() + WAIT_SECONDS, ""
         while time.monotonic() < until:
             service = self._inspect()
             if service is None:
                 raise Stop(f"service {self.service} went away: deploy again", INFRASTRUCTURE)
-            state = _state(before, service)
+            state = _update(service)
             tasks = self._tasks()
             mine = sum(task[0] == image and task[1].startswith("Running") for task in tasks)
             if (now := f"{mine} of {environment.replicas} containers run it") != said:
@@ -72,6 +65,20 @@ class Swarm:
                 raise Stop(self._why(image, "nothing ran before, and nothing runs now"), CLOSED)
             time.sleep(0.3)
         raise Stop(self._why(image, f"still not after {WAIT_SECONDS} s"), INFRASTRUCTURE)
+
+    def _deploy(self, image: str) -> None:
+        environment = self.environment
+        docker(
+            *("stack", "deploy", "--compose-file", str(STACK), "--with-registry-auth"),
+            *("--resolve-image", "never", "--prune", environment.stack),
+            host=self.host,
+            IMAGE=image,
+            PORT=str(environment.port),
+            PROXY=environment.proxy,
+            PROXY_CONFIG=hashlib.sha256(PROXY.read_bytes()).hexdigest()[:12],
+            REPLICAS=str(environment.replicas),
+            STACK=environment.stack,
+        )
 
     def alone(self, image: str) -> AbstractContextManager[str]:
         """As in ``Target``."""
@@ -114,12 +121,10 @@ class Swarm:
         return f"{image} did not become healthy ({errors[0] if errors else 'no error'}): {then}"
 
 
-def _state(before: dict[str, Any] | None, now: dict[str, Any]) -> str:
-    """How the update stands that began after ``before``; without one it is complete."""
-    update = now.get("UpdateStatus") or {}
-    if before is None or before["Version"] == now["Version"]:
-        return "completed"
-    if update.get("StartedAt") == (before.get("UpdateStatus") or {}).get("StartedAt"):
-        same = before["Spec"]["TaskTemplate"] == now["Spec"]["TaskTemplate"]
-        return "completed" if same else "waiting"
-    return str(update.get("State"))
+def _image(service: dict[str, Any]) -> str:
+    return str(service["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
+
+
+def _update(service: dict[str, Any]) -> str:
+    """How the last update stands; one with nothing to change has no state."""
+    return str((service.get("UpdateStatus") or {}).get("State") or "completed")
