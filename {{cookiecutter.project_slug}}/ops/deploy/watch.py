@@ -100,9 +100,13 @@ def judge(replicas: Mapping[str, Seen], model: str, budget: Mapping[str, float])
 
 
 def p99(seen: list[Seen]) -> float:
-    """Upper bound in seconds of the bucket that the 99th percentile lies in."""
+    """Upper bound in seconds of the bucket that the 99th percentile lies in.
+
+    Of few requests the slowest one is left out: one that had to wait for a start says nothing.
+    """
     bounds = sorted({bound for one in seen for bound in one.buckets})
     counts = [sum(one.buckets.get(bound, 0.0) for one in seen) for bound in bounds]
     if not counts or not counts[-1]:
         return float("inf")
-    return next(b for b, c in zip(bounds, counts, strict=True) if c >= 0.99 * counts[-1])
+    enough = min(0.99 * counts[-1], max(counts[-1] - 1, 1))
+    return next(b for b, c in zip(bounds, counts, strict=True) if c >= enough)
