@@ -210,6 +210,19 @@ def test_each_linter_sees_a_fault(tmp_path: Path, command: str, said: str) -> No
     assert said in tool(name, *words, cwd=tmp_path)
 
 
+@pytest.mark.parametrize("term", sorted(rules.PUSH_TO_MAIN))
+def test_only_a_good_push_to_main_may_be_released(
+    roots: dict[str, Path], tmp_path: Path, term: str
+) -> None:
+    """Without any one of the conditions, cd.yml would check out what others left."""
+    text = (roots["defaults"] / ".github/workflows/cd.yml").read_text(encoding="utf-8")
+    assert text.count(term) == 1
+    bad = tmp_path / "cd.yml"
+    bad.write_text(text.replace(term, "true"), encoding="utf-8")
+    said = [line for line in rules.broken(bad) if "what a stranger left" in line]
+    assert {line.split(" in job ")[1].split()[0] for line in said} >= {"image", "production"}
+
+
 def test_the_good_workflow_breaks_no_rule() -> None:
     assert rules.broken(SAMPLE) == []
 

@@ -148,6 +148,12 @@ def _one_comment(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Ans
     return Answer(200, found)
 
 
+@_route("GET", r"/issues")
+def _list_issues(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    state, kept = request.query.get("state", "open"), hub.store.get(request.path, [])
+    return _page(hub, request, [one for one in kept if state in ("all", one["state"])])
+
+
 # --- pull requests -------------------------------------------------------------------------------
 
 
@@ -160,6 +166,27 @@ def _list_pulls(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answ
     if "base" in query:
         found = [pull for pull in found if pull["base"]["ref"] == query["base"]]
     return _page(hub, request, found)
+
+
+@_route("POST", r"/pulls")
+def _new_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    """Of a branch of this repository; by a workflow, which has a token and no name."""
+    said = request.body
+    revision, author = f"refs/heads/{said['head']}", "github-actions[bot]"
+    number = hub.open_pull(
+        hub.bare, said["head"], base=said["base"], title=said["title"], author=author,
+        revision=revision,
+    )  # fmt: skip
+    hub.pulls[number]["body"] = said.get("body", "")
+    return Answer(201, hub.pulls[number])
+
+
+@_route("PATCH", r"/pulls/(\d+)")
+def _change_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    if (pull := hub.pulls.get(int(match[1]))) is None:
+        return NOT_FOUND
+    pull.update({name: request.body[name] for name in ("title", "body") if name in request.body})
+    return Answer(200, pull)
 
 
 @_route("GET", r"/pulls/(\d+)")

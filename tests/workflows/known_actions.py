@@ -28,6 +28,13 @@ KNOWN = {
         " show-progress lfs submodules set-safe-directory github-server-url",
         "ref commit",
     ),
+    "actions/attest": _action(
+        (4, 1, 0),
+        "subject-path subject-digest subject-name subject-version subject-checksums sbom-path"
+        " predicate-type predicate predicate-path push-to-registry create-storage-record"
+        " show-summary github-token",
+        "bundle-path attestation-id attestation-url",
+    ),
     "actions/cache/restore": _action(
         (5, 0, 0),
         "path key restore-keys enableCrossOsArchive fail-on-cache-miss lookup-only",

@@ -14,6 +14,13 @@ from workflows.known_actions import KNOWN
 
 KEYS = ["name", "run-name", "on", "permissions", "concurrency", "env", "defaults", "jobs"]
 HEADER = ("When:", "Secrets:", "On a laptop:")
+CODE = ("actions/checkout", "actions/download-artifact")
+PUSH_TO_MAIN = {
+    "github.event.workflow_run.event == 'push'",
+    "github.event.workflow_run.conclusion == 'success'",
+    "github.event.workflow_run.head_repository.full_name == github.repository",
+    "github.event.workflow_run.head_branch == github.event.repository.default_branch",
+}
 MOST_LINES, MOST_RUN_LINES = 149, 10
 _PINNED = re.compile(r"([\w.-]+/[\w./-]+)@([0-9a-f]{40})['\"]?,?\s+# v(\d+)\.(\d+)\.(\d+)$")
 _WRITE = re.compile(r"([\w-]+): write\b")
@@ -166,9 +173,28 @@ def _triggers_are_safe(text: str, document: Any) -> Iterator[str]:
         if entry["cron"].split()[0] in ("0", "00", "*"):
             yield f"cron {entry['cron']}: schedules on the hour are late or dropped"
     if "workflow_run" in triggers:
-        for step in steps(document):
-            if used(step).startswith(("actions/checkout", "actions/cache", "./")):
-                yield f"{used(step)} after workflow_run: what a stranger left is not to be run"
+        for name, job in document["jobs"].items():
+            for step in job.get("steps", []):
+                unsafe = ("actions/cache", "./") + (() if _ours(name, document) else CODE)
+                if used(step).startswith(unsafe):
+                    said = "what a stranger left is not to be run"
+                    yield f"{used(step)} in job {name} after workflow_run: {said}"
+
+
+def _ours(name: str, document: Any) -> bool:
+    """Whether a job runs after workflow_run only for a good push to the repository's own main."""
+    job = document["jobs"][name]
+    said = str(job.get("if", ""))
+    if any(word in said for word in ("||", "always()", "cancelled()")):
+        return False
+    terms = {term.strip() for term in said.split("&&")}
+    needs = job.get("needs", [])
+    needs = [needs] if isinstance(needs, str) else needs
+    return (
+        terms >= PUSH_TO_MAIN
+        or "github.event_name == 'workflow_dispatch'" in terms
+        or (bool(needs) and all(_ours(one, document) for one in needs))
+    )
 
 
 def _releases_restore_nothing(text: str, document: Any) -> Iterator[str]:

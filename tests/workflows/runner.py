@@ -25,7 +25,11 @@ ACTIONS = TESTS / "workflows" / "actions"
 TOOLS = Path(sys.executable).parent
 RUNNERS = ("ubuntu-latest", "ubuntu-24.04", "ubuntu-22.04")
 # What the machine needs to reach its package registries, and to be as fast as it is.
-PASSED_ON = ("PIP_", "UV_", "SSL_", "LANG", "LC_", "OPENBLAS_", "TMPDIR", "PYENV_ROOT")
+# An engine is the machine's as well, and what it can have without pulling.
+PASSED_ON = (
+    *("PIP_", "UV_", "SSL_", "LANG", "LC_", "OPENBLAS_", "TMPDIR", "PYENV_ROOT"),
+    *("DOCKER_HOST", "IMAGE_"),
+)
 CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -188,6 +192,8 @@ def _machine(hub: FakeGitHub, place: Path, trusted: bool) -> dict[str, str]:
         if theirs.exists():
             (home / ".config" / name).symlink_to(theirs)
     (tools / "uv").symlink_to(TOOLS / "uv")
+    if docker := shutil.which("docker"):  # the one that belongs to the engine
+        (tools / "docker").symlink_to(docker)
     for name in ("gh", "jq", "node"):
         assert shutil.which(name), f"{name} is not here: .ci/run installs what the workflows need"
     passed = {

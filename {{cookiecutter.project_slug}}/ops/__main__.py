@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("catalogue", help="log the candidate to MLflow (a stage)")
     image = verbs.add_parser("image", help="build the serving image, and say if it may move on")
     image.add_argument("--json", action="store_true", help="print reports/image.json")
+    verbs.add_parser("audit", help="known vulnerabilities of the packages in the image")
     places = ["staging", "production"]
     promote = verbs.add_parser("promote", help="write the blessed image into the record")
     promote.add_argument("--to", required=True, choices=places, help="who shall run it")
@@ -72,6 +73,11 @@ def parser() -> argparse.ArgumentParser:
     trial.add_argument("--outcomes", type=Path, help="table with id, and value or truth")
     trial.add_argument("--wait", type=float, default=0, help="seconds until there is a verdict")
     trial.add_argument("--json", action="store_true", help="print status or verdict as JSON")
+    replay = verbs.add_parser("replay", help="the same requests to two versions, compared")
+    replay.add_argument("--from", dest="old", default="production", metavar="ENV", help="the old")
+    replay.add_argument("--to", dest="new", default="staging", metavar="ENV", help="or http://…")
+    replay.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines; else golden ones")
+    replay.add_argument("--json", action="store_true", help="print it as JSON")
     status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.add_argument("--html", action="store_true", help="write reports/status.html, too")
@@ -151,6 +157,10 @@ def run(options: argparse.Namespace) -> int:
             from .image import image
 
             return image(as_json=options.json)
+        case "audit":
+            from .image.audit import audit
+
+            return audit()
         case "promote":
             from .release.promote import promote
 
@@ -167,6 +177,10 @@ def run(options: argparse.Namespace) -> int:
             from .deploy import trial
 
             return trial.run(options)
+        case "replay":
+            from .deploy.replay import replay
+
+            return replay(options.old, options.new, options.rows, as_json=options.json)
         case "status":
             from .release.status import status
 

@@ -18,7 +18,7 @@ import yaml
 
 from .console import GOOD, INFRASTRUCTURE, Stop, read_json, say, write_json
 from .digests import model_digest
-from .git import base_ref, commit, git
+from .git import base_ref, git, have
 from .release import record
 
 CHAMPION = Path("champion")
@@ -73,8 +73,7 @@ def _commits() -> Iterator[tuple[str, str]]:
     release = record.read("production", record.tip(fetch=bool(os.environ.get("BASE_REF"))))
     ref = PRODUCTION
     while release:
-        if commit(f"{release.commit}^0") is None:  # older than a shallow clone is deep
-            git("fetch", "--quiet", "--no-tags", "origin", release.commit)
+        have(release.commit)
         yield ref, release.commit
         ref, release = "the release before", record.before("production", release)
     if ref != PRODUCTION or not (base := base_ref()):
@@ -116,14 +115,15 @@ def _bring(commit: str, md5: str, reference: bool) -> bool:
     return True
 
 
-def dvc_get(path: str, commit: str, out: Path) -> None:
+def dvc_get(path: str, made_by: str, out: Path) -> None:
     """What a commit recorded under ``path``, from the cache or the remote; Stop (3) without it."""
-    command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", commit, "--out", str(out)]
+    have(made_by)
+    command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", made_by, "--out", str(out)]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise Stop(
-            f"{path} of {commit[:9]} is in no cache or remote ({last}): run `dvc push` where it "
+            f"{path} of {made_by[:9]} is in no cache or remote ({last}): run `dvc push` where it "
             "was made, or `dvc fetch --all-commits` here",
             INFRASTRUCTURE,
         )

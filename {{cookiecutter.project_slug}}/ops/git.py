@@ -28,6 +28,12 @@ def commit(name: str) -> str | None:
     return (git("rev-parse", "--verify", "--quiet", name) or "").strip() or None
 
 
+def have(name: str) -> None:
+    """Fetch a commit that is older than a shallow clone is deep."""
+    if commit(f"{name}^0") is None:
+        git("fetch", "--quiet", "--no-tags", "origin", name)
+
+
 def somebody(name: str) -> tuple[str, ...]:
     """Options by which git can commit where it knows nobody, as in CI; else none."""
     unknown = ("-c", f"user.name={name}", "-c", "user.email=noreply@example.invalid")

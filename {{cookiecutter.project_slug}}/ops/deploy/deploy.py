@@ -21,6 +21,7 @@ from ..release import mirror, record
 from ..release.promote import back, restore, told
 from ..release.record import Record, short
 from ..release.sign import check_image
+from ..storage import refresh
 from . import target_of
 from .docker import run
 from .golden import GOLDEN, HEADERS, read_golden, wait_ready, wrong
@@ -126,6 +127,7 @@ class Golden:
             golden = read_golden()
             if golden.get("model_digest") == self.release.model:
                 return golden
+        refresh("deploy")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / GOLDEN.name
             dvc_get(str(GOLDEN), self.release.commit, path)

@@ -43,7 +43,10 @@ def project() -> str:
 
 def image_setting(name: str) -> str:
     """``repository``, ``base`` or ``proxy``; the environment's word counts first."""
-    said = os.environ.get(f"IMAGE_{name.upper()}") or read_section(PATH, "image").get(name) or ""
+    told = os.environ.get(f"IMAGE_{name.upper()}")
+    if told == "" and name == "repository":
+        return ""  # the image stays in the engine that built it
+    said = told or read_section(PATH, "image").get(name) or ""
     if not isinstance(said, str) or (not said and name != "repository"):
         raise Stop(f"{PATH} has no image.{name}: say which image that is")
     return said.lower() if name == "repository" else said  # a registry takes no capitals

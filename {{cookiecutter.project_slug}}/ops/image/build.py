@@ -66,14 +66,18 @@ def build(labels: dict[str, str], base: str) -> str:
     say(f"image: building on {base}")
     words = [word for item in labels.items() for word in ("--label", "=".join(item))]
     name = f"{project()}:building"
-    with CONTEXT.open("rb") as context:
-        docker(
-            *("build", "--quiet", "--tag", name, "--build-arg", f"BASE={base}", *words, "-"),
-            given=context,
-            DOCKER_BUILDKIT="1",
-            BUILDX_NO_DEFAULT_ATTESTATIONS="1",
-            SOURCE_DATE_EPOCH=str(EPOCH),
-        )
+    command = ("build", "--quiet", "--tag", name, "--build-arg", f"BASE={base}", *words, "-")
+    settled = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+    settled["SOURCE_DATE_EPOCH"] = str(EPOCH)
+    for left in (1, 0):  # an engine that builds two images at once may lose the files of one
+        try:
+            with CONTEXT.open("rb") as context:
+                docker(*command, given=context, **settled)
+            break
+        except Stop as stop:
+            if not left:
+                raise
+            say(f"image: {stop}, trying again")
     return docker("image", "inspect", "--format", "{{.Id}}", name)
 
 

@@ -31,6 +31,24 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
     Raises Stop: 1 where a blessing is missing, the champion has changed, or production is asked
     for what is not in staging; 3 where the origin cannot be reached.
     """
+    written, new = put(to, why)
+    say(
+        f"promote: {to} shall run it now: `make deploy ENV={to}`"
+        if new
+        else f"promote: {to} has it already, since {written.when}, by {plain(written.who)}"
+    )
+    if as_json:
+        said = {"environment": to, "changed": new, "at": written.at, **written.content()}
+        sys.stdout.write(json.dumps(said, indent=2, ensure_ascii=False) + "\n")
+    else:
+        sys.stdout.write(f"{to}: {told(written)}\n")
+    sys.stdout.flush()
+    mirror.mirror("promote")
+    return GOOD
+
+
+def put(to: str, why: str, branch: str = "") -> tuple[Record, bool]:
+    """The record as written, and whether it is new; on ``branch``, where that is to be merged."""
     wanted, blessing = _release(why)
     before: Record | None = None
 
@@ -52,7 +70,11 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
                 raise Stop(changed, CLOSED)
         return replace(wanted, previous=before.at if before else None)
 
-    written = record.change(to, decide, kept(wanted.image))
+    beside = kept(wanted.image)
+    if branch:
+        written = record.propose(to, decide, beside, branch)
+    else:
+        written = record.change(to, decide, beside)
     new = written is not before
     if new and to == "staging":
         # It serves nobody there, so it may be looked at; but no later than now one hears of it.
@@ -60,19 +82,7 @@ def promote(to: str, why: str, *, as_json: bool) -> int:
             production = record.read("production", record.tip(fetch=False))
             if changed := _changed(blessing, production, wanted.model):
                 say(f"promote: production will not take it: {changed}")
-    say(
-        f"promote: {to} shall run it now: `make deploy ENV={to}`"
-        if new
-        else f"promote: {to} has it already, since {written.when}, by {plain(written.who)}"
-    )
-    if as_json:
-        said = {"environment": to, "changed": new, "at": written.at, **written.content()}
-        sys.stdout.write(json.dumps(said, indent=2, ensure_ascii=False) + "\n")
-    else:
-        sys.stdout.write(f"{to}: {told(written)}\n")
-    sys.stdout.flush()
-    mirror.mirror("promote")
-    return GOOD
+    return written, new
 
 
 def back(environment: str, why: str, *, only: Record | None = None) -> Record:

@@ -150,6 +150,22 @@ def change(
     raise Stop(f"{BRANCH} changed {TRIES} times meanwhile: run the same again", INFRASTRUCTURE)
 
 
+def propose(
+    environment: str, decide: Callable[[Read], Record], beside: Mapping[str, Path], branch: str
+) -> Record:
+    """As ``change``, but on a branch of its own: a pull request merges it, or nobody does."""
+    top = tip()
+    wanted = decide(partial(read, top=top))
+    if wanted.at:
+        return wanted
+    made = _commit(environment, wanted, top, beside)
+    there = f"+{made}:refs/heads/{branch}"
+    done = run("push", "--quiet", "--no-verify", "origin", there)
+    if done.returncode:
+        raise failed("pushed", done, branch)
+    return replace(wanted, at=made)
+
+
 def _log(top: str, *words: str) -> list[str]:
     # Not `log`, which somebody's settings make follow renames: one file begins as another's copy.
     log = git("rev-list", top, *words) if top else ""

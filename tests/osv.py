@@ -1,0 +1,35 @@
+"""A server that answers as osv.dev does."""
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@contextmanager
+def osv(known: Mapping[str, list[str]]) -> Iterator[str]:
+    """Its address; ``known`` has identifiers by the beginning of a package's purl."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            size = int(self.headers["content-length"])
+            asked = [one["package"]["purl"] for one in json.loads(self.rfile.read(size))["queries"]]
+            found = [
+                [{"id": id_} for name, ids in known.items() if purl.startswith(name) for id_ in ids]
+                for purl in asked
+            ]
+            body = json.dumps({"results": [{"vulns": ids} if ids else {} for ids in found]})
+            self.send_response(200 if self.path == "/v1/querybatch" else 404)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()

@@ -1,0 +1,190 @@
+"""What cd.yml tells GitHub: ``python3 -m ops.github.release look|image|propose|failed``.
+
+A summary of the run, a pull request that asks for production where no reviewer can be asked, one
+issue for releases that failed. Everything but ``propose`` does without an environment.
+"""
+
+import hashlib
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, read_json, stop_with
+from ..git import git, have
+from ..image.build import MADE_OF
+from ..release import record
+from ..release.record import short
+from .api import call, reason
+from .comment import AUTHOR, fence, pages
+from .keys import output
+
+BLESSING, LOCK, IMAGE = Path("blessing.json"), Path("dvc.lock"), Path("reports/image.json")
+SETTINGS = Path("deploy/settings.yaml")
+MARKER = "<!-- gatehouse-release -->"
+BRANCH = "release-production"
+NOT_SET = """\
+It was built, started, released to a staging and a production on this run's own engine, and watched
+there, as it would be on hosts. **It was released nowhere**: the engine ended with the run, so the
+record (branch `environments`) says nothing of it.
+
+To release, set the variables of the repository `STAGING_HOST` and `PRODUCTION_HOST`
+(`ssh://user@host`, Docker in swarm mode) and `SSH_KNOWN_HOSTS`, and the secret `DEPLOY_SSH_KEY`:
+see `docs/cd.md` of Gatehouse.
+"""
+
+
+def look() -> None:
+    """Output ``way``: to hosts, proven here, or nothing, where staging has it already."""
+    wanted = re.search(
+        r"path: blessing\.json\n\s+hash: md5\n\s+md5: (\w{32})", LOCK.read_text("utf-8")
+    )
+    judged = hashlib.md5(BLESSING.read_bytes(), usedforsecurity=False).hexdigest()
+    commit = (git("rev-parse", "HEAD") or "").strip()
+    if not wanted or wanted[1] != judged:
+        # What is compared with this release later is fetched by dvc.lock of its commit.
+        raise Stop(
+            f"CI judged another model than {LOCK} of {commit[:7]} records: run `make pipeline` on "
+            f"a machine like CI's (Linux, the same locks), commit {LOCK}, `make push`",
+            CLOSED,
+        )
+    way = "hosts" if os.environ.get("STAGING_HOST") else "prove"
+    if way == "hosts" and (staged := record.read("staging", record.tip())):
+        have(staged.commit)
+        changed = git("diff", "--name-only", staged.commit, commit, "--", *MADE_OF)
+        if staged.model == read_json(BLESSING)["model_digest"] and changed == "":
+            way = "nothing"
+            since = f"nothing that the image is made of has changed since {staged.commit[:7]}"
+            summary(f"Nothing new: {_model(staged.model)} is in staging, and {since}.\n")
+    output("way", way)
+
+
+def image() -> None:
+    """The image in the summary, and what attests it; where it was only proven, what to set."""
+    said = read_json(IMAGE)
+    name, _, digest = said["image"].partition("@")
+    wanted = re.search(r"^ +provenance: true\b", SETTINGS.read_text("utf-8"), re.MULTILINE)
+    output("name", name)
+    output("digest", digest)
+    output("attest", "true" if wanted and digest else "false")
+    released = os.environ.get("STAGING_HOST")
+    head = f"## {'Candidate' if released else 'Proven, not released'}: {_model(said['model'])}"
+    rows = [f"| {key} | {value:g} |" for key, value in said["measured"].items()]
+    table = ["| measured | |", "|---|---|", *rows, ""]
+    summary("\n".join([head, "", f"`{said['image']}`", "", *table, "" if released else NOT_SET]))
+
+
+def propose() -> None:
+    """One pull request to branch ``environments`` asks for production; the newest candidate's."""
+    from ..release.promote import put, told
+
+    why = os.environ.get("WHY", "")
+    written, new = put("production", why, BRANCH)
+    if not new:
+        summary(f"Production has it already: {told(written)}.\n")
+        return
+    repository = os.environ["GITHUB_REPOSITORY"]
+    where, owner = f"repos/{repository}/pulls", repository.partition("/")[0]
+    title = f"Release {_model(written.model)} to production"
+    command = "gh workflow run cd.yml -f action=deploy -f environment=production"
+    body = {
+        "title": title,
+        "body": "\n".join(
+            [
+                f"In staging, and good there: {told(written)} ([run]({_run()})).",
+                "",
+                "Merging writes it into the record; then have it deployed:",
+                "",
+                f"```sh\n{command}\n```",
+                "",
+                "A conflict means that production has changed meanwhile: close this, run CD again.",
+            ]
+        ),
+    }
+    _, found = call("GET", f"{where}?state=open&base={record.BRANCH}&head={owner}:{BRANCH}")
+    status, said = (
+        call("PATCH", f"{where}/{found[0]['number']}", body)
+        if found
+        else call("POST", where, body | {"base": record.BRANCH, "head": BRANCH})
+    )
+    if status >= 300:
+        # GitHub has one switch for opening and approving, and it is off.
+        home = f"{os.environ['GITHUB_SERVER_URL']}/{repository}"
+        link = f"{home}/compare/{record.BRANCH}...{BRANCH}?expand=1"
+        summary(
+            f"## Production waits for you\n\nGitHub refused the pull request ({reason(said)}): "
+            f"[open it yourself]({link}), or let workflows open them: Settings, Actions, General. "
+            f"Once it is merged: `{command}`\n"
+        )
+        return
+    summary(f"## Production waits for pull request {said['html_url']}\n")
+
+
+def failed() -> None:
+    """The one issue of releases that failed: opened, or commented on."""
+    needs: dict[str, Any] = json.loads(os.environ["NEEDS"])
+    bad = [name for name, job in needs.items() if job["result"] in ("failure", "cancelled")]
+    lines = [
+        f"**{', '.join(bad)} failed** ([run]({_run()}), commit {os.environ['COMMIT'][:7]})",
+        "",
+    ]
+    for name in bad:
+        why = (needs[name].get("outputs") or {}).get("why") or "no reason was left: see its log"
+        lines += [f"{name} said at last:", "", fence(why.splitlines()), ""]
+    lines += [
+        "What was released before still runs, or runs again. To look: `make status`, "
+        '`make history`. To go back one release more: `make rollback ENV=production WHY="…"`, '
+        "or from GitHub:",
+        "",
+        "```sh",
+        "gh workflow run cd.yml -f action=rollback -f environment=production -f why=…",
+        "```",
+    ]
+    where = f"repos/{os.environ['GITHUB_REPOSITORY']}/issues"
+    issues = pages(f"{where}?state=open&per_page=100")
+    ours = [i for i in issues if i["user"]["login"] == AUTHOR and MARKER in (i["body"] or "")]
+    text = "\n".join(lines)
+    if ours:
+        where, made = f"{where}/{ours[0]['number']}/comments", {"body": text}
+    else:
+        end = "Close this once it is understood; the next failure opens another."
+        made = {"title": "A release failed", "body": f"{MARKER}\n{text}\n\n{end}"}
+    status, said = call("POST", where, made)
+    if status >= 300:
+        raise Stop(
+            f"GitHub refuses the issue ({reason(said)}): the run itself says why it failed",
+            INFRASTRUCTURE,
+        )
+    print(f"release: {'commented on' if ours else 'opened'} {said.get('html_url', where)}")
+
+
+def summary(text: str) -> None:
+    """Add to what the page of the run shows."""
+    with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def main() -> int:
+    """Do one of them; 3 where GitHub or git cannot be asked."""
+    does = {f.__name__: f for f in (look, image, propose, failed)}
+    try:
+        does[sys.argv[1]]()
+    except Stop as stop:
+        output("why", str(stop))
+        stop_with(stop, "release")
+    return GOOD
+
+
+def _model(digest: str) -> str:
+    return f"model {short(digest)}"
+
+
+def _run() -> str:
+    at = (os.environ[f"GITHUB_{name}"] for name in ("SERVER_URL", "REPOSITORY", "RUN_ID"))
+    return "{}/{}/actions/runs/{}".format(*at)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
