@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +46,23 @@ def deploy(name: str) -> int:
     end_trial(where)
     clock(f"shall run {told(release)}, {release.action}d by {release.who}")
     found = target.running()
-    with ExitStack() as stack:
-        golden = stack.enter_context(Golden(release))
-        if found and found.image == release.image and found.healthy >= found.wanted:
-            clock("runs already")
-            seconds = 0.0
-        else:
-            try:
-                fit_to_run(target, where, release, golden, clock)
-                clock("replacing containers")
-                target.apply(release.image, clock)
-            except Stop as stop:
-                raise _return(name, release, None, clock, stop) from None
-            seconds = where.bake_seconds
-        address = stack.enter_context(target.front())
-        if why := _after(address, golden, seconds, clock):
-            bad = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
-            raise _return(name, release, target, clock, bad)
+    golden = golden_of(release)
+    if found and found.image == release.image and found.healthy >= found.wanted:
+        clock("runs already")
+        seconds = 0.0
+    else:
+        try:
+            fit_to_run(target, where, release, golden, clock)
+            clock("replacing containers")
+            target.apply(release.image, clock)
+        except Stop as stop:
+            raise _return(name, release, None, clock, stop) from None
+        seconds = where.bake_seconds
+    with target.front() as address:
+        why = _after(address, golden, seconds, clock)
+    if why:
+        bad = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
+        raise _return(name, release, target, clock, bad)
     return _good(clock, release)
 
 
@@ -116,28 +115,18 @@ class Clock:
         say(f"{self.name} {time.monotonic() - self.start:5.1f} s  {what}")
 
 
-class Golden:
+def golden_of(release: Record) -> dict[str, Any]:
     """Golden requests of a release: those here if they are of its model, else from DVC."""
-
-    def __init__(self, release: Record) -> None:
-        self.release = release
-
-    def __enter__(self) -> dict[str, Any]:
-        if GOLDEN.exists():
-            golden = read_golden()
-            if golden.get("model_digest") == self.release.model:
-                return golden
-        refresh("deploy")
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / GOLDEN.name
-            dvc_get(str(GOLDEN), self.release.commit, path)
-            golden = read_golden(path)
-        if golden.get("model_digest") != self.release.model:
-            raise Stop(f"the golden requests of {self.release.commit[:9]} are of another model")
+    if GOLDEN.exists() and (golden := read_golden()).get("model_digest") == release.model:
         return golden
-
-    def __exit__(self, *_: object) -> None:
-        pass
+    refresh("deploy")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / GOLDEN.name
+        dvc_get(str(GOLDEN), release.commit, path)
+        golden = read_golden(path)
+    if golden.get("model_digest") != release.model:
+        raise Stop(f"the golden requests of {release.commit[:9]} are of another model")
+    return golden
 
 
 def keys() -> dict[str, str]:

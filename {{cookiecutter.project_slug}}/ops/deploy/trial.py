@@ -15,7 +15,7 @@ from ..gates.rules import is_number
 from ..release import record
 from ..release.promote import same, told
 from . import target_of, trial_stack
-from .deploy import Clock, Golden, fit_to_run
+from .deploy import Clock, fit_to_run, golden_of
 from .golden import wait_ready
 from .settings import Environment, environment
 from .trial_log import labels, read, values
@@ -61,8 +61,7 @@ def start(name: str, mode: str, share: float, replicas: int) -> int:
     if found is None or found.image != champion.image:
         raise Stop(f"{name} does not run what its record says: `make deploy ENV={name}` first")
     clock(f"{mode} of {told(candidate)}")
-    with Golden(candidate) as golden:
-        fit_to_run(target, where, candidate, golden, clock)
+    fit_to_run(target, where, candidate, golden_of(candidate), clock)
     images = {"champion": champion.image, "candidate": candidate.image}
     trial_stack.start(where, images, mode, share, replicas)
     clock("runs")

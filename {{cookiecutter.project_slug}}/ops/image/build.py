@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..champion import outs
 from ..console import INFRASTRUCTURE, Stop, read_json, say
 from ..deploy.docker import docker, last_words, patiently, run
 from ..deploy.settings import image_setting, project
@@ -160,8 +161,6 @@ def _command(words: Sequence[str], **variables: str) -> None:
 def statement(image: str, id_: str, commit: str, base: str) -> dict[str, object]:
     """What the record will say of this image."""
     blessing = read_json(BLESSING)
-    from ..champion import outs
-
     lock = Path("dvc.lock").read_text(encoding="utf-8") if Path("dvc.lock").exists() else ""
     return {
         "image": image,
