@@ -178,7 +178,11 @@ def test_a_rollout_that_never_ends_is_given_up_after_our_own_time(
 def test_a_cluster_that_cannot_be_reached(kube: Kube) -> None:
     target().apply(V1, silent)
     kube.change(down=True)
-    for action in (target().running, lambda: target().apply(V2, silent), target().address):
+    for action in (
+        target().running,
+        lambda: target().apply(V2, silent),
+        lambda: target().front().__enter__(),
+    ):
         code, said = refusal(action)
         assert code == 3
         assert "10.0.0.1:6443 was refused" in said
@@ -219,7 +223,11 @@ def test_the_real_kubectl_knows_every_word_and_finds_no_cluster(
     # And so with the target on top of it.
     (tmp_path / "bin/kubectl").unlink()
     (tmp_path / "bin/kubectl").symlink_to(os.environ["REAL_KUBECTL"])
-    for action in (target().running, lambda: target().apply(V2, silent), target().address):
+    for action in (
+        target().running,
+        lambda: target().apply(V2, silent),
+        lambda: target().front().__enter__(),
+    ):
         code, said = refusal(action)
         assert (code, "refused" in said) == (3, True), said
     code, said = refusal(target(context="elsewhere").running)

@@ -79,6 +79,10 @@ class Swarm:
             REPLICAS=str(environment.replicas),
             STACK=environment.stack,
         )
+        # A stack keeps the image that somebody gave a service past it.
+        if (now := self._inspect()) and _image(now) != image:
+            quiet = ("--quiet", "--detach", "--with-registry-auth", "--no-resolve-image")
+            docker("service", "update", *quiet, "--image", image, self.service, host=self.host)
 
     def alone(self, image: str) -> AbstractContextManager[str]:
         """As in ``Target``."""

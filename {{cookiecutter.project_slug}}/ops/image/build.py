@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -147,7 +148,9 @@ def _settle(folder: Path) -> None:
 
 
 def _command(words: Sequence[str], **variables: str) -> None:
-    environment = os.environ | variables
+    # Both BentoML and we want the uv that lies beside this Python.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = os.environ | {"PATH": path} | variables
     try:
         done = subprocess.run(
             words, env=environment, capture_output=True, text=True, errors="replace", check=False
