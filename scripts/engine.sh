@@ -14,6 +14,7 @@ pids=()
 
 stop() {
   status=$?
+  set +e
   trap - EXIT
   # In reverse: the registry, then the engine with all that it still runs.
   for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
