@@ -11,12 +11,17 @@ root=$(mktemp -d /tmp/engine.XXXXXX)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gatehouse
 base=$cache/base-bookworm-2.tar
 pids=()
+theirs=
 
 stop() {
   status=$?
   set +e
   trap - EXIT
-  # In reverse: the registry, then the engine with all that it still runs.
+  # What still runs would keep the engine from ending. Then in reverse: the registry, the engine.
+  if [ -z "$theirs" ] && [ "${#pids[@]}" -gt 0 ]; then
+    docker swarm leave --force > /dev/null 2>&1
+    docker ps --all --quiet | xargs -r docker rm --force --volumes > /dev/null 2>&1
+  fi
   for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
     kill "${pids[$i]}" 2> /dev/null || continue
     for _ in $(seq 100); do kill -0 "${pids[$i]}" 2> /dev/null || break; sleep 0.2; done
@@ -36,7 +41,6 @@ wait_for() { # WHAT COMMAND…
 }
 
 missing=()
-theirs=
 [ -z "${CI:-}" ] || ! docker info > /dev/null 2>&1 || theirs=yes
 for program in $([ -n "$theirs" ] || echo dockerd iptables) docker-registry debootstrap; do
   [ -x "$(PATH="$PATH:/usr/sbin" command -v "$program")" ] || missing+=("${program/#dockerd/docker.io}")
