@@ -35,7 +35,8 @@ class Swarm:
         images = [image for image, runs, _ in self._tasks() if runs]
         said = _image(service)
         image = max(images, key=images.count) if images else said
-        return Running(image, images.count(image), wanted, service["UpdatedAt"])
+        since = service["UpdatedAt"].partition(".")[0].removesuffix("Z") + "Z"
+        return Running(image, images.count(image), wanted, since)
 
     def apply(self, image: str, step: Step) -> None:
         """As in ``Target``: a rolling update, watched until it ends."""
