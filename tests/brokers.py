@@ -11,6 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +26,12 @@ REQUESTS, PREDICTIONS, REFUSED = (
 
 
 def program(name: str) -> str:
-    """The path of a server; without one the test is skipped, and fails in CI."""
+    """The path of a program; without one the test is skipped, and fails in CI on Linux."""
     found = shutil.which(name)
     if not found:
         reason = f"{name} is not installed: apt-get install {name}"
-        if os.environ.get("CI") == "true":
+        # What a test of ours installs by apt-get is not to be had elsewhere.
+        if os.environ.get("CI") == "true" and sys.platform == "linux":
             pytest.fail(reason)
         pytest.skip(reason)
     return found
