@@ -6,18 +6,17 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from baked import BakedProject
 from gate_files import put
-from osv import osv
+from osv import osv, served
 
 SECRETS = ("DEPLOY_SSH_KEY", "SSH_KNOWN_HOSTS", "REGISTRY_PASSWORD", "SIGNING_KEY", "KUBECONFIG")
 Keys = Callable[..., tuple[int, str, str]]
@@ -175,12 +174,8 @@ def service(answers: Callable[[Any], Any]) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
+    with served(Handler) as address:
+        yield address
 
 
 def says(share: float) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Compose:
         if found is None:
             return None
         state = found["State"]
-        since = state["StartedAt"].partition(".")[0].removesuffix("Z") + "Z"
+        since = docker.moment(state["StartedAt"])
         return Running(found["Config"]["Image"], int(healthy(state)), 1, since)
 
     def apply(self, image: str, step: Callable[[str], None]) -> None:

@@ -64,6 +64,11 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
 
 
+def moment(text: str) -> str:
+    """A time of the engine's, which has nanoseconds, to the second."""
+    return text.partition(".")[0].removesuffix("Z") + "Z"
+
+
 def patiently(*words: str, host: str = "", tries: int = 3) -> str:
     """As ``docker``, tried again where a registry did not answer."""
     for left in reversed(range(tries)):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..console import CLOSED, INFRASTRUCTURE, Stop
-from .docker import alone_at, docker, present, reach, run
+from .docker import alone_at, docker, moment, present, reach, run
 from .settings import Environment
 from .target import Running, Step
 
@@ -33,10 +33,8 @@ class Swarm:
             return None
         wanted = int(service["Spec"]["Mode"]["Replicated"]["Replicas"])
         images = [image for image, runs, _ in self._tasks() if runs]
-        said = _image(service)
-        image = max(images, key=images.count) if images else said
-        since = service["UpdatedAt"].partition(".")[0].removesuffix("Z") + "Z"
-        return Running(image, images.count(image), wanted, since)
+        image = max(images, key=images.count) if images else _image(service)
+        return Running(image, images.count(image), wanted, moment(service["UpdatedAt"]))
 
     def apply(self, image: str, step: Step) -> None:
         """As in ``Target``: a rolling update, watched until it ends."""

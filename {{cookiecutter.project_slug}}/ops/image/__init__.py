@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..console import CLOSED, GOOD, paint, read_json, say, write_json
+from ..console import CLOSED, GOOD, Stop, paint, read_json, say, write_json
 
 STATEMENT = Path("reports/image.json")
 
@@ -24,8 +24,6 @@ def image(*, as_json: bool) -> int:
     STATEMENT.unlink(missing_ok=True)
     blessing = read_json(build.BLESSING)
     if blessing.get("blessed") is not True or blessing.get("model_digest") != model_digest():
-        from ..console import Stop
-
         raise Stop("the model is not blessed, or not the one that was: see `make gate`", CLOSED)
     check_model()
     commit = build.commit_here()
