@@ -192,6 +192,11 @@ def _machine(hub: FakeGitHub, place: Path, trusted: bool) -> dict[str, str]:
         if theirs.exists():
             (home / ".config" / name).symlink_to(theirs)
     (tools / "uv").symlink_to(TOOLS / "uv")
+    # act does not wait for the output of a step that fails: its last lines would be lost.
+    (tools / "bash").write_text(
+        '#!/bin/bash\n/bin/bash "$@"\nstatus=$?\n[ $status = 0 ] || sleep 1\nexit $status\n'
+    )
+    (tools / "bash").chmod(0o755)
     if docker := shutil.which("docker"):  # the one that belongs to the engine
         (tools / "docker").symlink_to(docker)
     for name in ("gh", "jq", "node"):
