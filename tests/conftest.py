@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,10 @@ Bake = Callable[..., BakedProject]
 
 
 # A file's tests share what they made, so they stay together; the longest files begin.
-LONGEST = ("test_release.py", "test_workflows_ci.py", "test_workflows_cd.py", "test_played_day.py")
+LONGEST = (
+    *("test_year.py", "test_release.py", "test_workflows_ci.py", "test_workflows_cd.py"),
+    *("test_workflows_ct.py", "test_played_day.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,6 +67,14 @@ def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for name in ("reports", "data", "model"):
         (tmp_path / name).mkdir()
     return tmp_path
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Path:
+    """A bare repository, for clones to push to."""
+    folder = tmp_path / "origin.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", str(folder)], check=True)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -33,12 +33,6 @@ def somebody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    git("init", "--quiet", "--bare", "-b", "main", str(tmp_path / "origin.git"))
-    return tmp_path / "origin.git"
-
-
-@pytest.fixture
 def clone(
     science: BakedProject, origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Clone:
@@ -488,10 +482,10 @@ def test_an_origin_that_refuses_is_told_as_it_is(here: Path, origin: Path) -> No
 def test_an_answer_that_is_lost_is_no_failure(
     here: Path, origin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ops.release import record
+    from ops import branch
 
     candidate("v1")
-    run = record.run
+    run = branch.run
 
     def deaf(*words: str, **more: Any) -> Any:
         done = run(*words, **more)
@@ -499,7 +493,7 @@ def test_an_answer_that_is_lost_is_no_failure(
             done.returncode = 128
         return done
 
-    monkeypatch.setattr(record, "run", deaf)
+    monkeypatch.setattr(branch, "run", deaf)
     assert promote() == 0
     assert len(commits(origin)) == 1
 
@@ -514,13 +508,13 @@ def test_who_is_second_decides_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from ops.release import record
+    from ops.branch import Branch
 
     other = clone("two")
     second = candidate("v2")
     clone("one")
     first = candidate("v1")
-    commit = record._commit
+    commit = Branch.commit
     theirs: list[tuple[str, str]] = []
 
     def late(*words: Any) -> Any:
@@ -531,7 +525,7 @@ def test_who_is_second_decides_again(
             assert done.returncode == 0, theirs
         return made
 
-    monkeypatch.setattr(record, "_commit", late)
+    monkeypatch.setattr(Branch, "commit", late)
     assert promote() == 0
     assert "somebody else was first" in capsys.readouterr().err
     said = told(origin, "staging")
@@ -544,7 +538,7 @@ def test_who_is_second_decides_again(
 def test_who_is_second_for_production_is_refused(
     science: BakedProject, clone: Clone, origin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ops.release import record
+    from ops.branch import Branch
 
     clone("one")
     first = release("v1")
@@ -554,7 +548,7 @@ def test_who_is_second_for_production_is_refused(
     monkeypatch.chdir("../one")
     candidate("v3", first)
     promote("staging")
-    commit = record._commit
+    commit = Branch.commit
 
     def late(*words: Any) -> Any:
         made = commit(*words)
@@ -564,7 +558,7 @@ def test_who_is_second_for_production_is_refused(
                 assert done.wait() == 0
         return made
 
-    monkeypatch.setattr(record, "_commit", late)
+    monkeypatch.setattr(Branch, "commit", late)
     refused(lambda: promote("production"), 1, "is not in staging")
     assert told(origin)["model"] == second
 
@@ -591,10 +585,10 @@ def test_the_other_environment_is_no_conflict(
 def test_who_is_always_second_gives_up(
     here: Path, origin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ops.release import record
+    from ops.branch import Branch
 
     candidate("v1")
-    monkeypatch.setattr(record, "_push", lambda *_: False)
+    monkeypatch.setattr(Branch, "push", lambda *_: False)
     refused(promote, 3, "environments changed 5 times meanwhile")
 
 
@@ -611,7 +605,7 @@ def test_killed_at_any_step_the_record_is_the_old_or_the_new_one(
     here: Path, origin: Path, monkeypatch: pytest.MonkeyPatch, moment: str, remote: bool
 ) -> None:
     import ops.git
-    from ops import storage
+    from ops import branch, storage
     from ops.release import record
     from ops.release.promote import back
 
@@ -629,7 +623,7 @@ def test_killed_at_any_step_the_record_is_the_old_or_the_new_one(
             raise Killed
         return done
 
-    for module in (ops.git, storage, record):
+    for module in (ops.git, storage, branch, record):
         monkeypatch.setattr(module, "run", fragile)
 
     def deed(model: str, do: Callable[[], Any]) -> int:

@@ -27,12 +27,6 @@ def git(*words: str, code: int = 0) -> str:
 
 
 @pytest.fixture
-def origin(tmp_path: Path) -> Path:
-    git("init", "--quiet", "--bare", "-b", "main", str(tmp_path / "origin.git"))
-    return tmp_path / "origin.git"
-
-
-@pytest.fixture
 def clone(
     science: BakedProject, origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Clone:

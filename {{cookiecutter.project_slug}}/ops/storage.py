@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,14 +31,19 @@ def push() -> int:
     """Push the data, the run cache and the branch that is checked out; idempotent."""
     if git("rev-parse", "--verify", "HEAD") is None:
         raise Stop("git has no commit here: `git init -b main && git add . && git commit`")
-    refresh("push")
-    patiently("push", _push_data)
-    if embedded():
-        patiently("push", _publish)
+    push_data()
     if not has_origin():
         raise Stop("git has no remote: `git remote add origin URL`, then `make push` again")
     patiently("push", _push_branch)
     return GOOD
+
+
+def push_data(*pointers: str) -> None:
+    """Push the data and the run cache to the DVC remote; of ``*.dvc`` files named, theirs alone."""
+    refresh("push")
+    patiently("push", partial(_push_data, pointers))
+    if embedded():
+        patiently("push", _publish)
 
 
 def refresh(verb: str) -> None:
@@ -123,11 +129,15 @@ def dvc_repository(what: str) -> Iterator[Any]:
         raise Stop(f"{what} ({reason})", INFRASTRUCTURE) from None
 
 
-def _push_data() -> None:
+def _push_data(pointers: tuple[str, ...]) -> None:
     from .source import keep
 
     with dvc_repository("the data could not be pushed") as repo:
         keep(repo)
+        if pointers:
+            repo.push(targets=list(pointers))
+            say(f"push: {', '.join(pointers)} is in the DVC remote")
+            return
         repo.push(run_cache=True)
         states = repo.status(cloud=True)
     if lost := sorted(path for path, state in states.items() if state in ("missing", "new")):

@@ -1,8 +1,7 @@
 """The record: what shall run in staging and in production, on branch ``environments``.
 
-One file for each environment. It changes by a push that the origin refuses when somebody else was
-first; without an origin the branch is here, and git compares the same. No work tree and no index
-is touched, so a command that is killed leaves the old record or the new one.
+One file for each environment. It changes as ``ops.branch`` says: by compare and swap, and a command
+that is killed leaves the old record or the new one.
 """
 
 import json
@@ -13,14 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..console import INFRASTRUCTURE, Stop, say
-from ..git import commit, git, run, somebody
-from ..storage import failed, fetch_branch, has_origin, patiently
+from ..branch import Branch, Draft
+from ..console import Stop, say
+from ..git import run
+from ..storage import failed
 
 ENVIRONMENTS = ("staging", "production")
 BRANCH = "environments"
-HERE, THERE = f"refs/heads/{BRANCH}", f"refs/remotes/origin/{BRANCH}"
-TRIES = 5
+_STORE = Branch(BRANCH, "record")
 _DIGEST, _MD5, _COMMIT = "sha256:[0-9a-f]{64}", "[0-9a-f]{32}", "[0-9a-f]{40}|[0-9a-f]{64}"
 _TEXT = "[^\ud800-\udfff]*"  # what can be written as UTF-8
 SHAPES = {
@@ -86,21 +85,19 @@ def tip(*, fetch: bool = True) -> str:
 
     Raises Stop (3) where the origin cannot be asked; ``fetch=False`` does not ask.
     """
-    if fetch:
-        patiently("record", partial(fetch_branch, BRANCH))
-    return (has_origin() and commit(THERE)) or commit(HERE) or ""
+    return _STORE.tip(fetch=fetch)
 
 
 def read(environment: str, top: str) -> Record | None:
     """What ``environment`` shall run, as of commit ``top`` of the branch; None before a release."""
-    made = _log(top, "-1", "--", f"{environment}.json")
+    made = _STORE.log(top, "-1", "--", f"{environment}.json")
     return at(environment, made[0]) if made else None
 
 
 def at(environment: str, made: str) -> Record:
     """The record that commit ``made`` holds; Stop where it is none."""
     where = f"{environment}.json of {made[:9]} on branch {BRANCH}"
-    text = git("cat-file", "blob", f"{made}:{environment}.json")
+    text = _STORE.text(made, f"{environment}.json")
     if text is None:
         raise Stop(f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`")
     try:
@@ -117,8 +114,8 @@ def before(environment: str, record: Record | None) -> Record | None:
 
 def history(top: str, *environments: str) -> list[tuple[str, Record]]:
     """Every (environment, record), newest first; one that is damaged is said and left out."""
-    order = {made: n for n, made in enumerate(_log(top))}
-    rows = [(name, made) for name in environments for made in _log(top, "--", f"{name}.json")]
+    order = {made: n for n, made in enumerate(_STORE.log(top))}
+    rows = [(name, made) for name in environments for made in _STORE.log(top, "--", f"{name}.json")]
     found = []
     for name, made in sorted(rows, key=lambda row: order[row[1]]):
         try:
@@ -138,16 +135,14 @@ def change(
     Where somebody else was first, ``decide`` is asked again. A record that it has from the branch
     (``at``) is not written again, and a Stop of its own writes nothing.
     """
-    for _ in range(TRIES):
-        top = tip()
-        wanted = decide(partial(read, top=top))
-        if wanted.at:
-            return wanted
-        made = _commit(environment, wanted, top, beside or {})
-        if patiently("record", partial(_push, made, top)):
-            return replace(wanted, at=made)
-        say("record: somebody else was first, so look again")
-    raise Stop(f"{BRANCH} changed {TRIES} times meanwhile: run the same again", INFRASTRUCTURE)
+    wanted: list[Record] = []
+
+    def draft(top: str) -> Draft | None:
+        wanted[:] = [decide(partial(read, top=top))]
+        return None if wanted[0].at else _draft(environment, wanted[0], beside or {})
+
+    made = _STORE.change(draft)
+    return replace(wanted[0], at=made) if made else wanted[0]
 
 
 def propose(
@@ -158,7 +153,7 @@ def propose(
     wanted = decide(partial(read, top=top))
     if wanted.at:
         return wanted
-    made = _commit(environment, wanted, top, beside)
+    made = _STORE.commit(_draft(environment, wanted, beside), top)
     there = f"+{made}:refs/heads/{branch}"
     done = run("push", "--quiet", "--no-verify", "origin", there)
     if done.returncode:
@@ -166,53 +161,12 @@ def propose(
     return replace(wanted, at=made)
 
 
-def _log(top: str, *words: str) -> list[str]:
-    # Not `log`, which somebody's settings make follow renames: one file begins as another's copy.
-    log = git("rev-list", top, *words) if top else ""
-    if log is None:
-        raise Stop(f"git cannot read branch {BRANCH}: run `git fetch origin {BRANCH}`")
-    return log.split()
-
-
-def _commit(environment: str, record: Record, top: str, beside: Mapping[str, Path]) -> str:
-    """A commit of the record on top of ``top``, which nothing points to yet."""
+def _draft(environment: str, record: Record, beside: Mapping[str, Path]) -> Draft:
     text = json.dumps(record.content(), indent=2, ensure_ascii=False)
     texts = {name: path.read_text(encoding="utf-8") for name, path in beside.items()}
-    lines = _do("ls-tree", "--full-tree", top).splitlines(keepends=True) if top else []
-    for name, content in (texts | {f"{environment}.json": text + "\n"}).items():
-        blob = _do("hash-object", "-w", "--stdin", given=content).strip()
-        lines = [line for line in lines if not line.endswith(f"\t{name}\n")]
-        lines.append(f"100644 blob {blob}\t{name}\n")
-    tree = _do("mktree", given="".join(lines)).strip()
     why = f" ({reason})" if (reason := " ".join(record.why.split())) else ""
     message = f"{environment}: {record.action} model {short(record.model)}{why}"
-    onto = ("-p", top) if top else ()
-    return _do(*somebody("Gatehouse"), "commit-tree", tree, *onto, "-m", message).strip()
-
-
-def _push(made: str, top: str) -> bool:
-    """Move the branch from ``top`` to ``made``; False where it is somewhere else by now."""
-    if has_origin():
-        done = run("push", "--quiet", "--no-verify", "origin", f"{made}:{HERE}")
-    else:
-        done = run("update-ref", HERE, made, top or "0" * len(made))
-    if done.returncode:
-        fetch_branch(BRANCH)
-        now = tip(fetch=False)
-        if now == top:
-            raise failed("pushed", done, BRANCH)
-        # The origin may have taken it, and only its answer was lost.
-        return bool(now) and git("merge-base", "--is-ancestor", made, now) is not None
-    if has_origin():
-        git("update-ref", THERE, made)
-    return True
-
-
-def _do(*words: str, given: str | None = None) -> str:
-    done = run(*words, given=given)
-    if done.returncode:
-        raise failed("written", done, BRANCH)
-    return done.stdout
+    return Draft(texts | {f"{environment}.json": text + "\n"}, message)
 
 
 def short(name: str) -> str:
