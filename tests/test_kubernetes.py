@@ -59,8 +59,8 @@ def flaws(documents: list[Any]) -> list[str]:
     pod, labels = spec["template"]["spec"], spec["template"]["metadata"]["labels"].items()
     [container] = pod["containers"]
     inside, outside = container.get("securityContext", {}), pod.get("securityContext", {})
-    drain = {one["name"]: float(one["value"]) for one in container["env"]}
-    seconds = drain["SERVICE_DRAIN_SECONDS"] + drain["SERVICE_FINISH_SECONDS"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    seconds = sum(float(variables[f"SERVICE_{name}_SECONDS"]) for name in ("DRAIN", "FINISH"))
     policy = by["NetworkPolicy"]["spec"]
     ports = [
         port["port"] for rule in policy.get("egress", [{}]) for port in rule.get("ports", [{}])
@@ -76,6 +76,8 @@ def flaws(documents: list[Any]) -> list[str]:
         "variables of Services": pod.get("enableServiceLinks") is False,
         "killed while it finishes": pod["terminationGracePeriodSeconds"] > seconds,
         "no /tmp": {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"],
+        "no place for the log": {"name": "log", "mountPath": variables.get("SERVICE_LOG_FOLDER")}
+        in container["volumeMounts"],
         "no memory limit": "memory" in container["resources"].get("limits", {}),
         "fewer while it updates": spec["strategy"]["rollingUpdate"]
         == {"maxUnavailable": 0, "maxSurge": 1},

@@ -101,16 +101,16 @@ class Running:
 
     def settle(self) -> None:
         """Wait until nothing is left of the load: wrk hangs up while answers are being made."""
-        until, before = time.perf_counter() + SETTLE, self._ticks()
+        until, before = time.perf_counter() + SETTLE, self.ticks()
         while time.perf_counter() < until:
             time.sleep(WATCH)
-            now = self._ticks()
+            now = self.ticks()
             if now - before <= IDLE * WATCH * os.sysconf("SC_CLK_TCK"):
                 return
             before = now
         say(f"{self.name} is still busy {SETTLE:.0f} s after the load has ended")
 
-    def _ticks(self) -> int:
+    def ticks(self) -> int:
         """Processor time of all its processes."""
         total = 0
         for process in self.processes():

@@ -28,6 +28,7 @@ CONTEXT = FOLDER / "context.tar"
 SERVE = Path(".venv-serve/bin")
 DOCKERFILE = Path("deploy/Dockerfile")
 BLESSING = Path("blessing.json")
+LOG = "files/log"  # where the inference log is mounted
 # What the image is made of; the label of the commit must be true of it.
 MADE_OF = ("src", "ops", "deploy", "requirements", "pyproject.toml", "schema.yaml", "gates.yaml")
 PLATFORMS = {"amd64": "x86_64-unknown-linux-gnu", "arm64": "aarch64-unknown-linux-gnu"}
@@ -50,6 +51,7 @@ def build(labels: dict[str, str], base: str) -> str:
     shutil.rmtree(FOLDER, ignore_errors=True)
     files, site = FOLDER / "files/app", FOLDER / "packages/app/site"
     files.mkdir(parents=True)
+    (FOLDER / LOG).mkdir()
     say("image: packing the Bento")
     _pack(files)
     if model_digest(files / MODEL) != read_json(BLESSING).get("model_digest"):
@@ -137,6 +139,8 @@ def _settle(folder: Path) -> None:
     def plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname = EPOCH, 0, 0, "", ""
         entry.mode = 0o755 if entry.isdir() else 0o644
+        if entry.name == LOG:  # a new volume that is mounted there takes its rights
+            entry.mode = 0o1777
         return entry
 
     with tarfile.open(CONTEXT, "w") as context:

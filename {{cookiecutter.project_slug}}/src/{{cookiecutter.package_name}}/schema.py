@@ -31,6 +31,9 @@ class Column(BaseModel):
     categories: list[str] | None = None
     unique: bool = False
     pii: bool = Field(False, description="personal: a person decided that it may be kept here")
+    log: Literal["keep", "drop", "hash"] | None = Field(
+        None, description="in the inference log; else what is personal is dropped"
+    )
     sensitive: bool = Field(False, description="groups that the model must treat alike")
     format: str | None = Field(None, description="strptime format of dates that are not ISO 8601")
     note: str | None = None

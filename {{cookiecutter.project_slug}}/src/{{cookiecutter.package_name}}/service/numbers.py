@@ -48,6 +48,42 @@ class Histogram:
         return found
 
 
+class LogNumbers:
+    """What became of the records of the inference log; each number has one thread that writes it.
+
+    ``dropped`` did not fit into the buffer, ``lost`` could not be written.
+    """
+
+    def __init__(self) -> None:
+        self.written = self.dropped = self.lost = self.sampled_out = 0
+        self.shipped = self.failed = self.removed = 0
+        self.wrote_at = self.shipped_at = time.time()
+
+    def collect(self) -> Iterator[Metric]:
+        """As in ``Numbers``."""
+        records = CounterMetricFamily(
+            "service_log_records", "Requests by what became of their record", labels=["outcome"]
+        )
+        records.add_metric(["written"], self.written)
+        records.add_metric(["dropped"], self.dropped + self.lost)
+        records.add_metric(["sampled_out"], self.sampled_out)
+        yield records
+        files = CounterMetricFamily(
+            "service_log_files",
+            "Files of the log: shipped, tries that failed, removed before they were shipped",
+            labels=["outcome"],
+        )
+        for outcome in ("shipped", "failed", "removed"):
+            files.add_metric([outcome], getattr(self, outcome))
+        yield files
+        for what, moment in (("write", self.wrote_at), ("ship", self.shipped_at)):
+            yield GaugeMetricFamily(
+                f"service_log_{what}_age_seconds",
+                f"Since the last successful {what}, or the start",
+                time.time() - moment,
+            )
+
+
 class Numbers:
     """Requests, seconds, batch sizes, predictions, refusals, and which model answers."""
 
@@ -59,6 +95,7 @@ class Numbers:
         self.unusual: Counter[str] = Counter()
         self.hook_failures = 0
         self.waiting = 0
+        self.log: LogNumbers | None = None
         self._labels, self._digest, self._written = schema.labels, digest, written
         self._started = time.time()
         self._classes = np.zeros(len(self._labels), dtype=np.int64)
@@ -135,6 +172,8 @@ class Numbers:
         )
         model.add_metric([self._digest], 1)
         yield model
+        if self.log is not None:
+            yield from self.log.collect()
         # Tells one container from another behind a proxy, too.
         yield GaugeMetricFamily(
             "service_started_seconds", "When this process started, since 1970", self._started

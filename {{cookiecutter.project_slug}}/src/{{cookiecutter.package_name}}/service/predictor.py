@@ -1,5 +1,6 @@
 """The blessed model, ready to predict: ONNX where it says the same as the pipeline, else skops."""
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ class Found(NamedTuple):
 class Predictor:
     """What ``blessing.json`` blesses, ready to predict; ``load`` makes it."""
 
+    schema_version = ""  # eight characters of the digest of schema.yaml
     slow = False  # a prediction is so short that waiting for others would cost more
 
     def __init__(self, about: Blessed, schema: Schema, encoder: Encoder) -> None:
@@ -144,7 +146,10 @@ def load(root: Path, threads: int = 1) -> Predictor:
         raise InputError(
             "schema.yaml has other features, classes or task than the model: run `make pipeline`"
         )
+    found: Predictor
     if about.format == "onnx":
-        model = OnnxModel(root / DIRECTORY / ONNX, threads)
-        return OnnxPredictor(about, schema, model)
-    return SkopsPredictor(about, schema, root)
+        found = OnnxPredictor(about, schema, OnnxModel(root / DIRECTORY / ONNX, threads))
+    else:
+        found = SkopsPredictor(about, schema, root)
+    found.schema_version = hashlib.sha256((root / "schema.yaml").read_bytes()).hexdigest()[:8]
+    return found

@@ -37,6 +37,9 @@ class Reply:
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
     found: Found | None = None
     after: After | None = None
+    # For the inference log: the body or its columns, and the answer where it is not this one.
+    asked: Any = None
+    said: Any = None
 
 
 class Batch(NamedTuple):
@@ -77,6 +80,7 @@ class Requests:
         self.answer = inputs.answer_model(schema, explained=hooks.explain is not None)
         self.answers = inputs.answers_model(schema)
         self._numbers = numbers
+        self._logged = settings.log_folder is not None
         self._read_row = self.row.__pydantic_validator__.validate_json
         self._read_batch = self.body.__pydantic_validator__.validate_json
         self._pool = ThreadPoolExecutor(1, "predict")
@@ -95,9 +99,11 @@ class Requests:
         found = await self._predict(rows) if self.predictor.slow else self.predictor.rows(rows)
         self._look(found)
         answer = self.predictor.answers(found.raw)[0]
+        said = None
         if explain:
+            said = to_json(answer)  # an explanation may name values that are not logged
             answer |= {"explanation": self._explain(rows[0], answer)}
-        return self._count(self._reply(to_json(answer), rows, found))
+        return self._count(self._reply(to_json(answer), rows, found, body, said))
 
     async def batch(self, body: bytes, *, arrow: bool) -> Reply:
         """Predict a batch; rows get rows back, columns get columns, Arrow gets Arrow."""
@@ -122,12 +128,12 @@ class Requests:
             rows = [tuple(row.__dict__.values()) for row in batch.rows]
             found = self.predictor.rows(rows)
             self._look(found)
-            return self._reply(to_json(self.predictor.answers(found.raw)), rows, found)
+            return self._reply(to_json(self.predictor.answers(found.raw)), rows, found, body)
         columns = _columns(self.predictor.encoder.names, batch.columns)
         found = self.predictor.columns(columns)
         self._look(found)
         answer = self.predictor.answer_columns(found.raw)
-        return self._reply(to_json(answer), columns, found)
+        return self._reply(to_json(answer), columns, found, body)
 
     def _arrow(self, body: bytes) -> Reply:
         from .arrow import read_stream, write_stream
@@ -138,8 +144,8 @@ class Requests:
         self._look(found)
         if found.unusual and settings.unusual == "refuse":
             raise Refused(422, f"{found.unusual[0]}: a value is beyond what schema.yaml says")
-        answer = write_stream(self.predictor.answer_columns(found.raw))
-        reply = self._reply(answer, columns, found)
+        answer = self.predictor.answer_columns(found.raw)
+        reply = self._reply(write_stream(answer), columns, found, columns, answer)
         reply.type = ARROW
         return reply
 
@@ -147,8 +153,10 @@ class Requests:
         if not np.isfinite(found.raw).all():
             raise Refused(422, "the model has no finite answer for these values")
 
-    def _reply(self, body: bytes, rows: Any, found: Found) -> Reply:
+    def _reply(self, body: bytes, rows: Any, found: Found, asked: Any, said: Any = None) -> Reply:
         reply = Reply(200, body, found=found)
+        if self._logged:
+            reply.asked, reply.said = asked, said
         if self.hooks.log is not None:
             reply.after = partial(self._log, rows, found)
         return reply

@@ -1,6 +1,7 @@
 """Start the application, and end it without losing a request."""
 
 import asyncio
+import atexit
 import gc
 import os
 import signal
@@ -27,6 +28,7 @@ def make_app(root: Path = ROOT) -> App:
     settings = read_settings()
     model = predictor.load(root, settings.threads)
     app = App(model, settings, (root / DIRECTORY / CARD).stat().st_mtime)
+    atexit.register(app.close)  # where another server runs it
     # What is here now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -71,7 +73,10 @@ def run() -> None:
     say(f"service: {app.describe()}, http://{settings.host}:{settings.port}")
     # uvicorn raises the signal again once all is answered; that end is a good one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    Server(config, app).run()
+    try:
+        Server(config, app).run()
+    finally:
+        app.close()  # when Python itself ends, a store could no longer be reached
 
 
 def traced(app: App) -> Any:
