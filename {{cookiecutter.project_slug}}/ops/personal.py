@@ -124,3 +124,14 @@ def _fits(values: pa.Array, shape: str) -> pa.Array:
 
 def _share(found: pa.Array, among: int) -> float:
     return float(pc.sum(found).as_py() / among)
+
+
+def impersonal(schema: dict[str, Any]) -> list[str]:
+    """The features that may be written where people read them: as schema.yaml says for the log."""
+    columns: dict[str, dict[str, Any]] = schema["columns"]
+    return [
+        name
+        for name, about in columns.items()
+        if about.get("role", "feature") in ("feature", "time")
+        and (about.get("log") or ("drop" if about.get("pii") else "keep")) == "keep"
+    ]

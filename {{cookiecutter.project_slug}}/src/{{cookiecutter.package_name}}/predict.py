@@ -1,7 +1,14 @@
-"""Batch prediction: ``python -m … FILE OUT`` writes the rows of FILE with their predictions."""
+"""Batch prediction: ``python -m … FILE OUT`` writes the rows of FILE with their predictions.
+
+Row after row goes through, a piece at a time: memory does not grow with the file.
+"""
 
 import argparse
+import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -11,36 +18,59 @@ from . import model as store
 from .blessed import blessed
 from .params import load_params
 from .stage import InputError, run_stage, say, whole_file
-from .table import ARROW_TYPES, PARQUET, read_table
+from .table import ARROW_TYPES, PARQUET, read_chunks
+
+PATIENCE = 5.0  # seconds between two lines of progress
 
 
 def predict(source: Path, out: Path) -> str:
     """Predict each row of a CSV or Parquet file; the target column need not be there."""
     if out.suffix.lower() not in (".csv", *PARQUET):
         raise InputError(f"{out} ends in neither .csv nor .parquet: choose one of them for OUT")
-    model = store.load()
-    table = read_table(source, load_params().ingest, model.columns)
-    _check(table, model, source)
-    say(f"predict: {table.num_rows:,} rows")
-    answers = model.answers(model.predict(table.to_pandas()))
-    for name in answers:
-        free = str(name)
-        while free in table.column_names:
-            free += " (model)"
-        table = table.append_column(free, pa.array(answers[name]))
-    with whole_file(out) as draft:
-        if out.suffix.lower() == ".csv":
-            pacsv.write_csv(table, draft, pacsv.WriteOptions(quoting_style="needed"))
-        else:
-            pq.write_table(table, draft)
+    digest = store.digest()
+    pieces = _predicted(source, store.load())
+    first = next(pieces)
+    # Whoever reads the file later can ask which model it was.
+    schema = first.schema.with_metadata({"model_digest": digest})
+    rows, said = 0, time.monotonic()
+    with whole_file(out) as draft, closing(_writer(out.suffix.lower(), draft, schema)) as writer:
+        table: pa.Table | None = first
+        while table is not None:
+            writer.write_table(_same(table, schema, source))
+            rows += table.num_rows
+            if time.monotonic() - said > PATIENCE:
+                said = time.monotonic()
+                say(f"predict: {rows:,} rows")
+            table = next(pieces, None)
     try:
         blessed()
     except InputError as refusal:
         say(f"predict: {refusal}")
-    return f"{table.num_rows:,} predictions by {store.digest()[:19]} in {out}"
+    return f"{rows:,} predictions by {digest[:19]} in {out}"
 
 
-def _check(table: pa.Table, model: store.Model, source: Path) -> None:
+def _predicted(source: Path, model: store.Model) -> Iterator[pa.Table]:
+    for table in read_chunks(source, load_params().ingest, model.columns):
+        table = _checked(table, model, source)
+        answers = model.answers(model.predict(table.to_pandas()))
+        for name in answers:
+            free = str(name)
+            while free in table.column_names:
+                free += " (model)"
+            table = table.append_column(free, pa.array(answers[name]))
+        yield table
+
+
+def _writer(suffix: str, draft: Path, schema: pa.Schema) -> Any:
+    if suffix == ".csv":
+        return pacsv.CSVWriter(
+            draft, schema, write_options=pacsv.WriteOptions(quoting_style="needed")
+        )
+    return pq.ParquetWriter(draft, schema)
+
+
+def _checked(table: pa.Table, model: store.Model, source: Path) -> pa.Table:
+    """The table with the model's columns in exactly their types; refuses what is none of them."""
     missing = [name for name in model.columns if name not in table.column_names]
     if missing:
         raise InputError(
@@ -48,12 +78,27 @@ def _check(table: pa.Table, model: store.Model, source: Path) -> None:
             f"{' and others' if len(missing) > 5 else ''}, which the model needs: add them"
         )
     for name, column in model.columns.items():
-        have, want = table.schema.field(name).type, ARROW_TYPES[column.type]
-        numeric = column.type == "number" and pa.types.is_integer(have)
-        if have != want and not numeric and table[name].null_count < table.num_rows:
+        values, want = table[name], ARROW_TYPES[column.type]
+        if values.type == want:
+            continue
+        if values.null_count == len(values):
+            values = pa.nulls(len(values), want)
+        elif column.type == "number" and pa.types.is_integer(values.type):
+            values = values.cast(want, safe=False)
+        else:
             raise InputError(
                 f"{source}: column {name!r} has values that are no {column.type}: correct them"
             )
+        table = table.set_column(table.column_names.index(name), name, values)
+    return table
+
+
+def _same(table: pa.Table, schema: pa.Schema, source: Path) -> pa.Table:
+    """In the types of the first piece; a Parquet file has one type a column, but for huge ones."""
+    try:
+        return table.cast(schema)
+    except pa.ArrowInvalid:
+        raise InputError(f"{source} holds whole numbers beyond 64 bits: make them text") from None
 
 
 def main() -> None:

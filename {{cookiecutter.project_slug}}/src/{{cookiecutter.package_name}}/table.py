@@ -8,9 +8,10 @@ thousand rows nor the size of a block decides.
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,7 @@ DATE_FORMATS = tuple(
     if date + time != "%Y%m%d"
 )
 _LEADING_ZERO = r"^\s*[+-]?0[0-9]"
+CHUNK_ROWS, CHUNK_BYTES = 100_000, 16 * 2**20
 
 
 def read_table(
@@ -48,10 +50,7 @@ def read_table(
 
     Raises ``InputError`` when the file is missing, truncated, ragged or in another encoding.
     """
-    if not path.is_file():
-        ours = path == options.source
-        remedy = "run `make data`, or put the file in its place" if ours else "give another path"
-        raise InputError(f"{path} is {'no file' if path.exists() else 'not there'}: {remedy}")
+    _refuse_no_file(path, options)
     columns = columns or {}
     try:
         if path.suffix.lower() in PARQUET:
@@ -68,6 +67,38 @@ def read_table(
             for name in table.column_names
         }
     )
+
+
+def read_chunks(path: Path, options: Ingest, columns: Mapping[str, Column]) -> Iterator[pa.Table]:
+    """Read ``path`` piece by piece, so that memory does not grow with it.
+
+    What is in ``columns`` is read as that type. Of a CSV file all else stays text, since only the
+    whole column could say what it is. Raises ``InputError`` as ``read_table`` does.
+    """
+    _refuse_no_file(path, options)
+    rows = 0
+    try:
+        if path.suffix.lower() in PARQUET:
+            batches = pq.ParquetFile(path).iter_batches(CHUNK_ROWS)
+            pieces: Iterator[pa.Table] = (
+                _normalise(path, pa.Table.from_batches([batch])) for batch in batches
+            )
+        else:
+            pieces = _csv_chunks(path, options)
+        for table in pieces:
+            rows += table.num_rows
+            yield pa.table(
+                {
+                    name: _typed(table[name], columns[name], options.decimal)
+                    if name in columns
+                    else _finite(table[name])
+                    for name in table.column_names
+                }
+            )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(_explain(path, options, error)) from None
+    if not rows:
+        raise InputError(f"{path} has no rows: put a table with data in its place")
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -117,14 +148,41 @@ def _codec(options: Ingest) -> str:
 def _read_csv(path: Path, options: Ingest, columns: Mapping[str, Column]) -> pa.Table:
     names, delimiter = header(path, options)
     table = _parse_csv(path, options, columns, names, delimiter)
+    _refuse_header(path, table, 0)
+    return table
+
+
+def _csv_chunks(path: Path, options: Ingest) -> Iterator[pa.Table]:
+    names, delimiter = header(path, options)
+    how = _csv_options(path, options, names, delimiter, dict.fromkeys(names, pa.string()))
+    how["read_options"].block_size = CHUNK_BYTES
+    rows = 0
+    for batch in pacsv.open_csv(path, **how):
+        for start in range(0, batch.num_rows, CHUNK_ROWS):
+            table = pa.Table.from_batches([batch.slice(start, CHUNK_ROWS)])
+            _refuse_header(path, table, rows)
+            rows += table.num_rows
+            yield table
+
+
+def _refuse_no_file(path: Path, options: Ingest) -> None:
+    if not path.is_file():
+        ours = path == options.source
+        remedy = "run `make data`, or put the file in its place" if ours else "give another path"
+        raise InputError(f"{path} is {'no file' if path.exists() else 'not there'}: {remedy}")
+
+
+def _refuse_header(path: Path, table: pa.Table, before: int) -> None:
+    """Where the header stands once more; ``before`` is the number of rows above ``table``."""
     again = np.arange(table.num_rows)
-    for name in names:  # every name must stand there: names may be numbers, and be values too
+    # Every name must stand there: names may be numbers, and be values too.
+    for name in table.column_names:
         if not again.size or not pa.types.is_string(table[name].type):
-            return table
+            return
         again = again[pc.equal(table[name].take(again), name).fill_null(False).to_numpy()]
     if again.size:
-        raise InputError(f"{path} repeats its header in row {again[0] + 2}: remove that line")
-    return table
+        row = before + again[0] + 2
+        raise InputError(f"{path} repeats its header in row {row}: remove that line")
 
 
 def _parse_csv(
@@ -158,26 +216,30 @@ def _csv(
     types: dict[str, pa.DataType],
     threads: bool = True,
 ) -> pa.Table:
-    return pacsv.read_csv(
-        path,
-        read_options=pacsv.ReadOptions(
-            column_names=names,
-            skip_rows_after_names=1,
-            encoding=options.encoding,
-            use_threads=threads,
+    how = _csv_options(path, options, names, delimiter, types)
+    how["read_options"].use_threads = threads
+    return pacsv.read_csv(path, **how)
+
+
+def _csv_options(
+    path: Path, options: Ingest, names: list[str], delimiter: str, types: dict[str, pa.DataType]
+) -> dict[str, Any]:
+    return {
+        "read_options": pacsv.ReadOptions(
+            column_names=names, skip_rows_after_names=1, encoding=options.encoding
         ),
-        parse_options=pacsv.ParseOptions(
+        "parse_options": pacsv.ParseOptions(
             # Only quoted values can hold line breaks, and looking for them costs a second core.
             delimiter=delimiter,
             newlines_in_values=_has_quotes(path),
         ),
-        convert_options=pacsv.ConvertOptions(
+        "convert_options": pacsv.ConvertOptions(
             column_types=types,
             null_values=options.null_values,
             strings_can_be_null=True,
             decimal_point=options.decimal,
         ),
-    )
+    }
 
 
 def _has_quotes(path: Path) -> bool:

@@ -2,5 +2,5 @@
 
 ``app`` answers requests, ``inputs`` says what a request may hold, ``predictor`` runs the model,
 ``access`` asks for keys, ``numbers`` counts, ``bento`` is what BentoML packs.
-``direct`` does without a server.
+``precomputed`` looks up what a batch predicted. ``direct`` does without a server.
 """

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ..stage import say
-from . import pages
+from . import log, pages
 from .access import Access, Refused
 from .body import Bodies, Receive
 from .inputs import problems
 from .numbers import Numbers
+from .precomputed import Precomputed
 from .predictor import Predictor
 from .requests import ARROW, Hooks, Reply, Requests
 from .settings import Settings
@@ -33,6 +34,7 @@ Headers = list[tuple[bytes, bytes]]
 JSON, TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
 POST = frozenset(("/predict", "/predict_batch"))
 GET = frozenset(("/", "/docs.json", "/livez", "/readyz", "/metrics"))
+PRECOMPUTED = "/predictions/"  # and a key: in every count it is one route
 OPEN = frozenset(("/livez", "/readyz"))  # asked by engines that hold no key
 LINGER_SECONDS = 2.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -55,11 +57,17 @@ class App:
         self.numbers = Numbers(predictor.schema, predictor.digest, written)
         hooks = Hooks.of(settings)
         self._requests = Requests(predictor, settings, self.numbers, hooks)
+        self._precomputed: Precomputed | None = None
+        if settings.precomputed is not None:
+            where = settings.precomputed, settings.precomputed_table
+            self._precomputed = Precomputed(*where, predictor.schema)
         pages_on = settings.pages == "on" or (settings.pages == "auto" and not self.access.needed)
-        self._pages = pages.make(self._requests, keys=self.access.needed) if pages_on else {}
+        about = {"keys": self.access.needed, "precomputed": self._precomputed is not None}
+        self._pages = pages.make(self._requests, **about) if pages_on else {}
         self._prefix, self._next = token_hex(6).encode(), count(1)
         self.draining = False
         self._bodies = Bodies(settings.max_bytes, settings.body_seconds)
+        self._log = log.start(predictor, settings, self.numbers)
         self._requests.warm_up()  # refuses to start where not even this can be predicted
 
     def describe(self) -> str:
@@ -67,7 +75,13 @@ class App:
         model = self._requests.predictor
         pages_are = "pages on" if self._pages else "pages off"
         keys = "keys asked for" if self.access.needed else "no keys asked for"
-        return f"model {model.digest[:19]} as {model.format}, {keys}, {pages_are}"
+        logged = f", log in {self.settings.log_folder}" if self._log is not None else ""
+        return f"model {model.digest[:19]} as {model.format}, {keys}, {pages_are}{logged}"
+
+    def close(self) -> None:
+        """Write what is left of the inference log; a second call does nothing."""
+        if self._log is not None:
+            self._log.close()
 
     @property
     def ready(self) -> bool:
@@ -85,7 +99,7 @@ class App:
 
     async def _http(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         start, path = time.perf_counter(), scope["path"]
-        known = path in POST or path in GET
+        route = self._route(path)
         headers = dict(scope["headers"])  # of one that is sent twice the last one counts
         given = headers.get(b"x-request-id", b"")
         sent = REQUEST_ID.fullmatch(given)
@@ -126,7 +140,10 @@ class App:
         if linger:
             await _discard(receive)
             await send({"type": "http.response.body", "body": b""})
-        self.numbers.request(path if known else "other", reply.status, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        self.numbers.request(route, reply.status, seconds)
+        if self._log is not None and reply.asked is not None:
+            self._log.add(name, start, seconds, reply)
         if reply.after is not None:
             reply.after(name.decode(), time.perf_counter() - start)
 
@@ -153,7 +170,8 @@ class App:
             finally:
                 if pieces:
                     self._bodies.release(pieces)
-        if path in GET and method not in ("GET", "HEAD"):
+        route = self._route(path)
+        if route != "other" and method not in ("GET", "HEAD"):
             return _not_allowed(b"GET, HEAD")
         if path in OPEN:
             ready = path == "/livez" or self.ready
@@ -163,7 +181,17 @@ class App:
         if path == "/metrics":
             self._ask(headers)
             return Reply(200, self.numbers.text(), TEXT)
+        if route == PRECOMPUTED and self._precomputed is not None:
+            self._ask(headers)
+            return self._precomputed.reply(path.removeprefix(PRECOMPUTED))
         return Reply(404, to_json({"error": "there is no such page"}))
+
+    def _route(self, path: str) -> str:
+        """The path as counts call it."""
+        if path in POST or path in GET:
+            return path
+        here = self._precomputed is not None and path.startswith(PRECOMPUTED)
+        return PRECOMPUTED if here else "other"
 
     def _ask(self, headers: dict[bytes, bytes]) -> None:
         if self.access.needed or self.settings.rate:

@@ -40,16 +40,16 @@ ERRORS = {
 }
 
 
-def make(requests: "Requests", *, keys: bool) -> dict[str, Reply]:
+def make(requests: "Requests", *, keys: bool, precomputed: bool = False) -> dict[str, Reply]:
     """Path -> reply of both pages."""
-    document = openapi(requests, keys=keys)
+    document = openapi(requests, keys=keys, precomputed=precomputed)
     return {
         "/": _page(requests, keys=keys),
         "/docs.json": Reply(200, json.dumps(document).encode()),
     }
 
 
-def openapi(requests: "Requests", *, keys: bool) -> dict[str, Any]:
+def openapi(requests: "Requests", *, keys: bool, precomputed: bool = False) -> dict[str, Any]:
     """The OpenAPI document of the service."""
     models = [
         (requests.row, "validation"), (requests.body, "validation"),
@@ -88,6 +88,8 @@ def openapi(requests: "Requests", *, keys: bool) -> dict[str, Any]:
         document["paths"]["/predict"]["post"]["parameters"] = [
             {"name": "explain", "in": "query", "schema": {"enum": [1]}}
         ]
+    if precomputed:
+        document["paths"]["/predictions/{key}"] = {"get": _lookup()}
     if keys:
         components["securitySchemes"] = {
             "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -95,6 +97,9 @@ def openapi(requests: "Requests", *, keys: bool) -> dict[str, Any]:
         }
         for path in ("/predict", "/predict_batch"):
             document["paths"][path]["post"]["security"] = [{"key": []}, {"bearer": []}]
+        if precomputed:
+            found = document["paths"]["/predictions/{key}"]["get"]
+            found["security"] = [{"key": []}, {"bearer": []}]
     return document
 
 
@@ -111,6 +116,21 @@ def _operation(summary: str, body: str, answer: dict[str, Any]) -> dict[str, Any
             "200": told,
             **{code: {"description": text, "content": problem} for code, text in ERRORS.items()},
         },
+    }
+
+
+def _lookup() -> dict[str, Any]:
+    problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    told = {"description": "the answer", "content": {"application/json": {}}}
+    refused = {code: {"description": ERRORS[code], "content": problem} for code in ("401", "429")}
+    refused["404"] = {"description": "there is no prediction for this key", "content": problem}
+    refused["503"] = {"description": "they cannot be read now", "content": problem}
+    key = {"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "summary": "The prediction that a batch made for a key",
+        "operationId": "look_up",
+        "parameters": [key],
+        "responses": {"200": told, **refused},
     }
 
 

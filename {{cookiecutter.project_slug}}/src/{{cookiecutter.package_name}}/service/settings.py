@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ..stage import InputError
 
@@ -40,13 +40,32 @@ class Settings(BaseModel):
     jwt_audience: str = ""
     jwt_issuer: str = ""
     rate: float = Field(0, ge=0, description="requests a second and key; 0: no limit")
+    precomputed: Path | None = Field(
+        None, description="SQLite file of a batch, answered at /predictions/KEY"
+    )
+    precomputed_table: str = Field("predictions", min_length=1, description="the table in it")
     log: str = Field("", description="module:function that is given every batch of predictions")
+    log_folder: Path | None = Field(None, description="the inference log is written below it")
+    log_sample: float = Field(1.0, ge=0, le=1, description="share of requests, by hash of the id")
+    log_url: str = Field("", description="any fsspec address that closed files are shipped to")
+    log_key: str = Field("", description="secret that columns with log: hash are hashed with")
+    log_key_file: Path | None = Field(None, description="a file that holds it")
+    log_keep_days: float = Field(90, gt=0, description="then a file is removed from the folder")
+    log_max_bytes: int = Field(8 * 2**30, ge=2**20, description="of closed files in the folder")
     explain: str = Field("", description="module:function that explains one prediction")
+
+    @field_validator("log_folder", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        """Nothing means no log, and not the folder where one stands."""
+        return value or None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if self.jwt_key_file and not (self.jwt_audience and self.jwt_issuer):
             raise ValueError("jwt_key_file needs jwt_audience and jwt_issuer as well")
+        if self.log_url and not self.log_folder:
+            raise ValueError("log_url needs log_folder as well, where files are written first")
         return self
 
 

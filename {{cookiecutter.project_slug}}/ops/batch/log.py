@@ -1,0 +1,57 @@
+"""Batch predictions in the inference log, so that what watches the service watches them, too."""
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..folder import Folder
+from ..personal import impersonal
+
+if TYPE_CHECKING:
+    from . import Run
+    from .answers import Answers
+
+
+def write(lines: Path, answers: "Answers", schema: dict[str, Any], seconds: float) -> None:
+    """One line a piece, in the format of the service, and ``ids``: how its rows are called.
+
+    ``seconds``: what predicting took as a whole. Personal columns are left out.
+    """
+    from pydantic_core import to_json
+
+    run = answers.run
+    kept = impersonal(schema)
+    version = hashlib.sha256(Path("schema.yaml").read_bytes()).hexdigest()[:8]
+    with lines.open("wb") as file:
+        for number, (table, keys, found) in enumerate(answers.pieces()):
+            prediction, *probabilities = [values.to_pylist() for values in found.values()]
+            answer: dict[str, Any] = {"prediction": prediction}
+            if run.labels:
+                answer["probabilities"] = dict(zip(run.labels, probabilities, strict=True))
+            line = {
+                "id": f"batch-{run.name}-{number}",
+                "ids": keys.to_pylist(),
+                "time": run.moment,
+                "seconds": round(seconds * len(keys) / answers.rows, 6),
+                "schema": version,
+                "model": run.model_digest,
+                "request": {"columns": {name: _plain(table[name]) for name in kept}},
+                "answer": answer | {"model_digest": run.model_digest},
+                "unusual": [],
+            }
+            file.write(to_json(line, inf_nan_mode="null") + b"\n")
+
+
+def publish(lines: Path, log: str, run: "Run") -> None:
+    """Put the lines into the log's folder or URL, where those of this moment's service lie."""
+    Folder(log).put(lines, run.when.strftime(f"%Y-%m-%d/%H%M%S-batch-{run.name}.jsonl"))
+
+
+def _plain(values: pa.ChunkedArray) -> list[Any]:
+    if pa.types.is_timestamp(values.type):
+        values = pc.strftime(values, "%Y-%m-%dT%H:%M:%S")
+    plain: list[Any] = values.to_pylist()
+    return plain
