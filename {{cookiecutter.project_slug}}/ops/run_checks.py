@@ -62,13 +62,23 @@ def check_schema() -> tuple[int, list[Finding]]:
     return table.num_rows, findings + personal(table, schema)
 
 
-def deepchecks(what: str, report: Path, option: str = "--out") -> int:
-    """Run ``ops/checks`` and return its exit code; no report is never good news."""
+def deepchecks(what: str, report: Path, *options: str) -> int:
+    """Run ``ops/checks`` and return its exit code; no report is never good news.
+
+    The last of ``options`` is the one that takes the report, ``--out`` if none is given.
+    """
     say(f"checks: starting Deepchecks on the {what}")
     start = time.perf_counter()
     # The other environments' settings must not leak into this one.
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    command = [str(checks_python()), "-m", "ops.checks", what, option, str(report)]
+    command = [
+        str(checks_python()),
+        "-m",
+        "ops.checks",
+        what,
+        *(options or ("--out",)),
+        str(report),
+    ]
     code = subprocess.run(command, env=environment, check=False).returncode
     if code == GOOD and not report.exists():
         raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)

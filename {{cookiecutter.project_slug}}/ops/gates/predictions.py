@@ -16,15 +16,15 @@ FOLDER = Path("predictions")
 OTHER_TASK = "predictions/ are not of schema.yaml's task: run `make pipeline`"
 
 
-def read_candidate() -> tuple[str, Predictions, Any, Any]:
+def read_candidate(folder: Path = FOLDER) -> tuple[str, Predictions, Any, Any]:
     """Task, predictions of the test rows, baseline of ``skill``, and the cost matrix or None."""
     from ..canvas import cost_matrix
 
-    labels = _labels()
-    candidate = _predictions(_read("test.parquet"), labels)
-    train = _read("train.parquet", ["truth"])["truth"]
+    labels = class_labels()
+    candidate = predictions(_read("test.parquet", folder=folder), labels)
+    train = _read("train.parquet", ["truth"], folder)["truth"]
     if not len(train):
-        raise Stop(f"{FOLDER / 'train.parquet'} has no rows: run `make pipeline`")
+        raise Stop(f"{folder / 'train.parquet'} has no rows: run `make pipeline`")
     baseline: Any
     if labels:
         counts = np.bincount(_positions(train, labels), minlength=len(labels)) + 1.0
@@ -50,7 +50,7 @@ def read_other(name: str) -> tuple[Predictions | None, str]:
         ids = _read("test.parquet", ["row_id"])["row_id"]
         if "row_id" not in table.column_names or not table["row_id"].equals(ids):
             return None, "it was asked about other rows than the candidate"
-        return _predictions(table, _labels()), ""
+        return predictions(table, class_labels()), ""
     except Stop as error:
         return None, str(error)
 
@@ -60,20 +60,22 @@ def dummy(candidate: Predictions, baseline: Any) -> Predictions:
     return Predictions(candidate.truth, np.broadcast_to(baseline, candidate.guess.shape))
 
 
-def _labels() -> list[str]:
+def class_labels() -> list[str]:
+    """The classes of schema.yaml as text, in order; none for a regression."""
     return [value_text(value) for value in read_yaml(Path("schema.yaml")).get("classes") or []]
 
 
-def _read(name: str, columns: list[str] | None = None) -> pa.Table:
+def _read(name: str, columns: list[str] | None = None, folder: Path = FOLDER) -> pa.Table:
     try:
-        return pq.read_table(FOLDER / name, columns=columns)
+        return pq.read_table(folder / name, columns=columns)
     except FileNotFoundError:
-        raise Stop(f"{FOLDER / name} is not there: run `make pipeline`") from None
+        raise Stop(f"{folder / name} is not there: run `make pipeline`") from None
     except (pa.ArrowException, OSError):
-        raise Stop(f"{FOLDER / name} is damaged: run `make pipeline`") from None
+        raise Stop(f"{folder / name} is damaged: run `make pipeline`") from None
 
 
-def _predictions(table: pa.Table, labels: list[str]) -> Predictions:
+def predictions(table: pa.Table, labels: list[str]) -> Predictions:
+    """Columns ``truth`` and ``p_0`` on, or ``prediction`` of a regression, as arrays."""
     try:
         if not labels:
             return Predictions(_numbers(table["truth"]), _numbers(table["prediction"]))

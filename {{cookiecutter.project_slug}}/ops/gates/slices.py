@@ -35,13 +35,17 @@ def by_column(rules: list[Rule]) -> tuple[list[Rule], list[dict[str, Any]]]:
 
 
 def masks_of(rules: list[Rule], rows: int) -> dict[str, dict[str, Mask]]:
-    """Column -> text of a value -> rows (n,); a column that is not there has no slice."""
+    """The slices of the test rows that the rules name."""
     import pyarrow.parquet as pq
 
     file, columns = pq.ParquetFile(TEST), {rule.column for rule in rules}
     if file.metadata.num_rows != rows:
         raise Stop(f"predictions/ are not those of {TEST}: run `make pipeline`")
-    table = file.read([name for name in file.schema_arrow.names if name in columns])
+    return masks(file.read([name for name in file.schema_arrow.names if name in columns]))
+
+
+def masks(table: Any) -> dict[str, dict[str, Mask]]:
+    """Column -> text of a value -> rows (n,); a column that is not there has no slice."""
     return {name: _masks(table[name]) for name in table.column_names}
 
 
