@@ -296,7 +296,7 @@ def failing(
     science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, Any]]]:
     """The issues that there are, and what is written."""
-    from ops.github import release
+    from ops.github import issues as module
 
     issues: list[dict[str, Any]] = []
     written: list[tuple[str, str, Any]] = []
@@ -305,8 +305,8 @@ def failing(
         written.append((method, path, body))
         return 201, {"html_url": "https://github.com/acme/widget/issues/3"}
 
-    monkeypatch.setattr(release, "call", call)
-    monkeypatch.setattr(release, "pages", lambda _: issues)
+    monkeypatch.setattr(module, "call", call)
+    monkeypatch.setattr(module, "pages", lambda _: issues)
     about = {"GITHUB_REPOSITORY": "acme/widget", "GITHUB_RUN_ID": "7", "COMMIT": "c" * 40}
     needs = {"image": {"result": "success", "outputs": {}}}
     needs["staging"] = {"result": "failure", "outputs": {"why": "deploy: `x` @everyone\n<b>"}}
@@ -317,17 +317,19 @@ def failing(
 
 
 def test_one_issue_is_opened_and_then_commented_on(failing: Any) -> None:
-    from ops.github.release import MARKER, failed
+    from ops.github.release import failed
+
+    marker = "<!-- gatehouse-release -->"
 
     issues, written = failing
     issues += [
-        {"number": 1, "user": {"login": "eve"}, "body": MARKER},
+        {"number": 1, "user": {"login": "eve"}, "body": marker},
         {"number": 2, "user": {"login": "github-actions[bot]"}, "body": None},
     ]
     failed()
     method, path, body = written.pop()
     assert (method, path) == ("POST", "repos/acme/widget/issues")
-    assert body["body"].startswith(MARKER)
+    assert body["body"].startswith(marker)
     assert (
         "**staging failed** ([run](https://github.com/acme/widget/actions/runs/7)" in body["body"]
     )

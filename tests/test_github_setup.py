@@ -103,7 +103,7 @@ def test_it_creates_the_repository_with_all_its_rules(
     assert git("config", "remote.origin.url") == "https://github.com/ada/flight-delays.git"
     token = things["actions/permissions/workflow"]
     assert token["default_workflow_permissions"] == "read"
-    assert token["can_approve_pull_request_reviews"] is False
+    assert token["can_approve_pull_request_reviews"] is True, "CT opens pull requests"
     assert things["actions/permissions"]["sha_pinning_required"] is True
     assert things["environments/production"]["protection_rules"][0]["reviewers"] == [
         {"type": "User", "reviewer": {"id": ME["id"]}}

@@ -10,7 +10,14 @@ import pytest
 from baked import BakedProject
 from conftest import Bake, bake_into
 
-GUARDED = ["/gates.yaml", "/ml-canvas.yaml", "/schema.yaml", "/tests/model/", "/ops/"]
+GUARDED = [
+    "/gates.yaml",
+    "/monitor.yaml",
+    "/ml-canvas.yaml",
+    "/schema.yaml",
+    "/tests/model/",
+    "/ops/",
+]
 GUARDED += ["/dvc.yaml", "/Makefile", "/.dvc/config", "/requirements/", "/deploy/", "/.github/"]
 # Parts, so that no scanner takes this file for a leak.
 LEAK = (

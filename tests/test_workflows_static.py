@@ -223,6 +223,19 @@ def test_only_a_good_push_to_main_may_be_released(
     assert {line.split(" in job ")[1].split()[0] for line in said} >= {"image", "production"}
 
 
+def test_what_a_job_may_trust_without_asking_is_started_by_nobody_else(
+    roots: dict[str, Path],
+) -> None:
+    """A run of these can be followed by one that writes: no pull request, of nobody, starts them."""
+    by_name = {}
+    for path in workflows(roots["defaults"]):
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        by_name[read["name"]] = set(read[True])
+    assert {name: by_name[name] for name in rules.OURS} == {
+        "Monitor": {"schedule", "workflow_dispatch"}
+    }
+
+
 def test_the_good_workflow_breaks_no_rule() -> None:
     assert rules.broken(SAMPLE) == []
 

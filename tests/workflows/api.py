@@ -330,6 +330,7 @@ def _stored(hub: FakeGitHub, request: Request) -> Answer:
         if path.endswith("/issues"):
             made |= {"number": len(kept.get(path, [])) + 1 + len(hub.pulls), "state": "open"}
             made |= {"user": {"login": "github-actions[bot]", "type": "Bot"}}
+            made |= {"html_url": f"https://github.com/{hub.repository}/issues/{made['number']}"}
             kept[f"{path}/{made['number']}"] = made
         else:
             kept[f"{path}/{made['id']}"] = made

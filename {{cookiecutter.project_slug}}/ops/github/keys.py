@@ -91,6 +91,12 @@ def output(name: str, value: str) -> None:
             file.write(f"{name}<<{end}\n{value}\n{end}\n")
 
 
+def summary(text: str) -> None:
+    """Add to what the page of the run shows."""
+    with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
 def _private(path: Path, text: str) -> str:
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         file.write(text + "\n")

@@ -5,25 +5,23 @@ issue for releases that failed. Everything but ``propose`` does without an envir
 """
 
 import hashlib
-import json
 import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
-from ..console import CLOSED, GOOD, INFRASTRUCTURE, Stop, read_json, stop_with
+from ..console import CLOSED, GOOD, Stop, read_json, stop_with
 from ..git import git, have
 from ..image.build import MADE_OF
+from ..monitor.history import run_link
 from ..release import record
 from ..release.record import short
+from . import issues
 from .api import call, reason
-from .comment import AUTHOR, fence, pages
-from .keys import output
+from .keys import output, summary
 
 BLESSING, LOCK, IMAGE = Path("blessing.json"), Path("dvc.lock"), Path("reports/image.json")
 SETTINGS = Path("deploy/settings.yaml")
-MARKER = "<!-- gatehouse-release -->"
 BRANCH = "release-production"
 NOT_SET = """\
 It was built, started, released to a staging and a production on this run's own engine, and watched
@@ -93,7 +91,7 @@ def propose() -> None:
         "title": title,
         "body": "\n".join(
             [
-                f"In staging, and good there: {told(written)} ([run]({_run()})).",
+                f"In staging, and good there: {told(written)} ([run]({run_link()})).",
                 "",
                 "Merging writes it into the record; then have it deployed:",
                 "",
@@ -124,16 +122,7 @@ def propose() -> None:
 
 def failed() -> None:
     """The one issue of releases that failed: opened, or commented on."""
-    needs: dict[str, Any] = json.loads(os.environ["NEEDS"])
-    bad = [name for name, job in needs.items() if job["result"] in ("failure", "cancelled")]
-    lines = [
-        f"**{', '.join(bad)} failed** ([run]({_run()}), commit {os.environ['COMMIT'][:7]})",
-        "",
-    ]
-    for name in bad:
-        why = (needs[name].get("outputs") or {}).get("why") or "no reason was left: see its log"
-        lines += [f"{name} said at last:", "", fence(why.splitlines()), ""]
-    lines += [
+    what_next = [
         "What was released before still runs, or runs again. To look: `make status`, "
         '`make history`. To go back one release more: `make rollback ENV=production WHY="…"`, '
         "or from GitHub:",
@@ -142,28 +131,7 @@ def failed() -> None:
         "gh workflow run cd.yml -f action=rollback -f environment=production -f why=…",
         "```",
     ]
-    where = f"repos/{os.environ['GITHUB_REPOSITORY']}/issues"
-    issues = pages(f"{where}?state=open&per_page=100")
-    ours = [i for i in issues if i["user"]["login"] == AUTHOR and MARKER in (i["body"] or "")]
-    text = "\n".join(lines)
-    if ours:
-        where, made = f"{where}/{ours[0]['number']}/comments", {"body": text}
-    else:
-        end = "Close this once it is understood; the next failure opens another."
-        made = {"title": "A release failed", "body": f"{MARKER}\n{text}\n\n{end}"}
-    status, said = call("POST", where, made)
-    if status >= 300:
-        raise Stop(
-            f"GitHub refuses the issue ({reason(said)}): the run itself says why it failed",
-            INFRASTRUCTURE,
-        )
-    print(f"release: {'commented on' if ours else 'opened'} {said.get('html_url', where)}")
-
-
-def summary(text: str) -> None:
-    """Add to what the page of the run shows."""
-    with Path(os.environ["GITHUB_STEP_SUMMARY"]).open("a", encoding="utf-8") as file:
-        file.write(text)
+    print(f"release: {issues.failed('release', 'A release failed', what_next)}")
 
 
 def main() -> int:
@@ -179,11 +147,6 @@ def main() -> int:
 
 def _model(digest: str) -> str:
     return f"model {short(digest)}"
-
-
-def _run() -> str:
-    at = (os.environ[f"GITHUB_{name}"] for name in ("SERVER_URL", "REPOSITORY", "RUN_ID"))
-    return "{}/{}/actions/runs/{}".format(*at)
 
 
 if __name__ == "__main__":
