@@ -346,7 +346,7 @@ def merge(hub: FakeGitHub, number: int) -> None:
         {"conclusion": "failure"},
         {"conclusion": "cancelled"},
         {"event": "pull_request"},
-        {"event": "workflow_dispatch"},
+        {"event": "workflow_dispatch", "head_branch": "tune"},
         {"head_branch": "tune"},
         {"head_repository": {"full_name": "eve/widget", "owner": {"login": "eve"}}},
     ],

@@ -78,12 +78,55 @@ def parser() -> argparse.ArgumentParser:
     replay.add_argument("--to", dest="new", default="staging", metavar="ENV", help="or http://…")
     replay.add_argument("--rows", type=Path, metavar="FILE", help="JSON lines; else golden ones")
     replay.add_argument("--json", action="store_true", help="print it as JSON")
+    batch = verbs.add_parser("batch", help="predictions of the blessed model for a whole table")
+    batch.add_argument("--source", metavar="FILE_OR_URL", help="CSV, Parquet, or database#TABLE")
+    batch.add_argument("--out", metavar="FILE_OR_URL", help="Parquet, or a database")
+    batch.add_argument("--table", metavar="NAME", help="of the predictions in a database")
+    batch.add_argument("--key", metavar="COLUMN", help="what names a row; else id_column")
+    batch.add_argument("--force", action="store_true", help="score again what was scored before")
+    batch.add_argument("--json", action="store_true", help="print what was done as JSON")
+    review = verbs.add_parser("review", help="unsure predictions to a person, the answers back")
+    review.add_argument("action", choices=["export", "import", "status"])
+    review.add_argument("file", nargs="?", type=Path, help="the review file")
+    review.add_argument("--days", type=float, help="of the inference log; else window.days")
+    review.add_argument("--again", action="store_true", help="ask again what was not answered")
+    review.add_argument("--issue", action="store_true", help="list them in an issue on GitHub")
+    review.add_argument("--json", action="store_true", help="print what was done as JSON")
     status = verbs.add_parser("status", help="what shall run, what does; exit 1 where they differ")
     status.add_argument("--json", action="store_true", help="print it as JSON")
     status.add_argument("--html", action="store_true", help="write reports/status.html, too")
     history = verbs.add_parser("history", help="every change of the record, newest first")
     history.add_argument("environment", nargs="?", choices=places, help="only of this one")
     history.add_argument("--json", action="store_true", help="print the list as JSON")
+    log = verbs.add_parser("log", help="what the inference log holds, as a summary or a table")
+    log.add_argument("--since", metavar="TIME", help="ISO 8601, UTC; else --days before the end")
+    log.add_argument("--until", metavar="TIME", help="ISO 8601, UTC; else now")
+    log.add_argument("--days", type=float, metavar="N", help="so many days before the end; 7")
+    log.add_argument("--labelled", action="store_true", help="only records whose truth is known")
+    log.add_argument("--out", type=Path, metavar="FILE", help="write the records: .parquet or .csv")
+    log.add_argument("--json", action="store_true", help="print the summary as JSON")
+    monitor = verbs.add_parser("monitor", help="one look at the live model, by its inference log")
+    monitor.add_argument("--json", action="store_true", help="print reports/monitor.json")
+    monitor.add_argument("--checks", action="store_true", help="draw Deepchecks' page, too")
+    training = verbs.add_parser("training", help="whether to train now, and what became of it")
+    actions = training.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("update", help="bring imported sources up to date")
+    decide = actions.add_parser("decide", help="say whether to train now, and why")
+    asks = ["data", "performance", "drift", "schedule"]
+    decide.add_argument(
+        "--for", dest="triggers", nargs="+", choices=["demand", *asks], default=asks
+    )
+    decide.add_argument("--reason", default="", help="why a person asks, with --for demand")
+    decide.add_argument("--force", action="store_true", help="past key and budget")
+    decide.add_argument("--record", action="store_true", help="write it on branch monitoring")
+    ended = actions.add_parser("record", help="write how a training ended")
+    ended.add_argument("key", help="of the decision that started it")
+    ended.add_argument(
+        "state", choices=["blessed", "not-blessed", "quarantined", "nothing", "failed"]
+    )
+    ended.add_argument("--why", default="", metavar="TEXT", help="written beside it")
+    for action in (decide, actions.add_parser("list", help="every decision, newest first")):
+        action.add_argument("--json", action="store_true", help="print it as JSON")
     sign = verbs.add_parser("sign", help="sign the blessed model and the statement of its image")
     sign.add_argument("--key", type=Path, metavar="FILE", help="a private key; else keyless in CI")
     verbs.add_parser("verify", help="are model and image what somebody signed")
@@ -181,6 +224,15 @@ def run(options: argparse.Namespace) -> int:
             from .deploy.replay import replay
 
             return replay(options.old, options.new, options.rows, as_json=options.json)
+        case "batch":
+            from .batch import run as score
+
+            where = options.source, options.out, options.table, options.key
+            return score(*where, force=options.force, as_json=options.json)
+        case "review":
+            from .review import review
+
+            return review(options)
         case "status":
             from .release.status import status
 
@@ -189,6 +241,25 @@ def run(options: argparse.Namespace) -> int:
             from .release.status import history
 
             return history(options.environment, as_json=options.json)
+        case "log":
+            from .monitor.log import log
+
+            return log(
+                since=options.since,
+                until=options.until,
+                days=options.days,
+                labelled=options.labelled,
+                out=options.out,
+                as_json=options.json,
+            )
+        case "monitor":
+            from .monitor import monitor
+
+            return monitor(as_json=options.json, checks=options.checks)
+        case "training":
+            from .training_facts import verb
+
+            return verb(options)
         case "sign":
             from .release.sign import sign
 
