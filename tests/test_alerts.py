@@ -147,6 +147,17 @@ def test_each_incident_is_opened_edited_and_closed(
     assert "in 1 window" in hub.issues[1]["body"]
 
 
+def test_weeks_of_drift_are_one_issue_that_is_kept_up_to_date(
+    watch: Callable[..., int], hub: Hub
+) -> None:
+    for day in range(8, 31):
+        assert watch(day, drift="warn") == 0
+    [issue] = hub.issues
+    assert hub.comments == []
+    assert "**Since 2026-11-01" in issue["body"]
+    assert "in 23 windows" in issue["body"]
+
+
 def test_a_comment_says_when_it_becomes_worse_or_better(
     watch: Callable[..., int], hub: Hub
 ) -> None:

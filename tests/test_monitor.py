@@ -245,6 +245,52 @@ def test_the_dashboard_draws_what_there_is(example: BakedProject, science: Baked
     assert len(ids) == len(set(ids)) >= 10
 
 
+# --- the window ---------------------------------------------------------------------------------
+
+
+def write_log(folder: Path, days_ago: int, rows: int, delay: float) -> None:
+    """Records of one hour, so many days before UNTIL."""
+    moment = UNTIL - timedelta(days=days_ago, hours=1)
+    answer = {"prediction": True, "probabilities": {"false": 0.2, "true": 0.8}}
+    said = {"seconds": 0.001, "schema": "x", "model": "m", "answer": answer, "unusual": []}
+    place = folder / moment.strftime("%Y-%m-%d")
+    place.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for k in range(rows):
+        row = {"delay": delay, "origin": "JFK", "when": "2026-03-01T00:00:00"}
+        time = (moment + timedelta(seconds=k)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        lines.append(json.dumps({"id": f"{days_ago}-{k}", "time": time, "request": row} | said))
+    (place / "000000-h-1-1.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def test_the_window_and_its_labels_and_the_same_days_of_last_year(live: Path) -> None:
+    from ops.monitor.reference import Reference
+    from ops.monitor.settings import Settings
+    from ops.monitor.window import read, reference
+
+    write_log(live / "log", 1, 40, delay=1.0)
+    write_log(live / "log", 8, 30, delay=1.0)  # before the window, within the labels' delay
+    write_log(live / "log", 365, 50, delay=9.0)
+    Path("ml-canvas.yaml").write_text("monitoring: {label_delay_days: 3}\n")
+    Path("labels").mkdir()
+    Path("labels/a.csv").write_text("id,late\n1-0,true\n8-0,false\n365-0,true\nnobody,true\n")
+    pq.write_table(pa.table({"delay": [0.5], "origin": ["EWR"]}), "data/reference.parquet")
+    said: dict[str, Any] = {"window": {"rows_min": 50, "reference": 364}}
+    settings = Settings.model_validate(said)
+    seen = read(settings, UNTIL, "m")
+    assert seen.records.num_rows == 40
+    assert dict(zip(*(seen.labelled[n].to_pylist() for n in ("__id", "__truth")), strict=True)) == {
+        "1-0": "true",
+        "8-0": "false",
+    }
+    assert read(settings, UNTIL, "another").labelled.num_rows == 0
+    then = reference(settings, Reference("m", "", live), seen)
+    assert set(then["delay"].to_pylist()) == {9.0}
+    said["window"]["rows_min"] = 51  # last year's are too few: the training rows
+    then = reference(Settings.model_validate(said), Reference("m", "", live), seen)
+    assert then["delay"].to_pylist() == [0.5]
+
+
 # --- performance ------------------------------------------------------------------------------
 
 

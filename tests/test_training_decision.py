@@ -1,7 +1,9 @@
 """Whether to train: what asks, what holds it back, and that the same is never trained twice."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,38 @@ def test_the_budget_holds_everybody_but_force(facts: Any, trigger: str) -> None:
     made = decide(new, trigger, before=[*month, line(40)], per_month=3)
     assert "budget used up: 3 of 3 trainings of 2026-11" in made.why
     assert decide(new, trigger, before=month, per_month=4).state == "started"
+
+
+def test_ninety_days_of_drift_stay_within_the_budget(facts: Any) -> None:
+    """Every successor sees the drift again, and new rows arrive each day."""
+    from ops.training import Trained
+
+    before: list[Any] = []
+    passes: list[Any] = []
+    started: list[datetime] = []
+    for day in range(90):
+        now, model = NOW + timedelta(days=day), f"sha256:{len(started):064}"
+        until = {"until": now.isoformat(), "model": model, "metrics": {}}
+        passes.append(until | {"incidents": {"drift": "warn"}})
+        trained = Trained(model, {"data/source.csv": f"seen {len(started)}"}, now)
+        then = replace(facts, now=now, data={"data/source.csv": f"day {day}"}, champion=trained)
+        made = decide(
+            replace(then, main=trained, passes=list(passes), serves=model),
+            *("performance", "drift"),
+            before=before,
+            per_day=1,
+            per_month=3,
+            cooldown_days=7,
+        )
+        if made is None:
+            continue  # one window of a new model is no reason yet
+        ended = "blessed" if made.state == "started" else made.state
+        before.append(made.line() | {"when": now.isoformat(), "state": ended})
+        started += [now] if made.state == "started" else []
+    months = Counter((moment.year, moment.month) for moment in started)
+    assert max(months.values()) == 3, "the budget is used, and no more"
+    assert min(b - a for a, b in pairwise(started)) >= timedelta(days=7)
+    assert len(started) >= 8
 
 
 # --- the key ------------------------------------------------------------------------------------
