@@ -1,6 +1,5 @@
 """Batch predictions in the inference log, so that what watches the service watches them, too."""
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..folder import Folder
+from ..monitor.records import schema_version
 from ..personal import impersonal
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ def write(lines: Path, answers: "Answers", schema: dict[str, Any], seconds: floa
 
     run = answers.run
     kept = impersonal(schema)
-    version = hashlib.sha256(Path("schema.yaml").read_bytes()).hexdigest()[:8]
     with lines.open("wb") as file:
         for number, (table, keys, found) in enumerate(answers.pieces()):
             prediction, *probabilities = [values.to_pylist() for values in found.values()]
@@ -36,7 +35,7 @@ def write(lines: Path, answers: "Answers", schema: dict[str, Any], seconds: floa
                 "ids": keys.to_pylist(),
                 "time": run.moment,
                 "seconds": round(seconds * len(keys) / answers.rows, 6),
-                "schema": version,
+                "schema": schema_version(),
                 "model": run.model_digest,
                 "request": {"columns": {name: _plain(table[name]) for name in kept}},
                 "answer": answer | {"model_digest": run.model_digest},
