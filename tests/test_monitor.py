@@ -291,6 +291,19 @@ def test_the_window_and_its_labels_and_the_same_days_of_last_year(live: Path) ->
     assert then["delay"].to_pylist() == [0.5]
 
 
+def test_what_the_log_drops_or_hashes_is_not_compared(live: Path) -> None:
+    from ops.monitor.settings import Settings
+    from ops.monitor.window import kinds
+
+    names = ["delay", "origin", "when", "late"]
+    assert kinds(names, Settings()) == {"delay": "number", "origin": "string"}
+    ignored = Settings.model_validate({"drift": {"ignore": ["delay"]}})
+    assert kinds(names, ignored) == {"origin": "string"}
+    for said in ("log: hash", "log: drop", "pii: true"):
+        Path("schema.yaml").write_text(SCHEMA.replace("sensitive: true", said))
+        assert kinds(names, Settings()) == {"delay": "number"}, said
+
+
 # --- performance ------------------------------------------------------------------------------
 
 

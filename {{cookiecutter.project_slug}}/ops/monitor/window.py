@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from .. import canvas
 from ..console import read_yaml, say
+from ..personal import impersonal
 from . import clock, records
 from .reference import Reference
 from .settings import Settings
@@ -55,12 +56,16 @@ def reference(settings: Settings, live: Reference, window: Window) -> pa.Table:
 
 
 def kinds(names: list[str], settings: Settings) -> dict[str, str]:
-    """Feature -> type. What says when a row happened always moves, and is left out."""
-    columns = read_yaml(SCHEMA)["columns"]
+    """Feature -> type. What says when a row happened always moves, and is left out.
+
+    So is what the log drops or hashes: against the reference it would look missing or new.
+    """
+    schema = read_yaml(SCHEMA)
+    columns = schema["columns"]
     return {
-        name: column["type"]
-        for name, column in columns.items()
-        if column.get("role", "feature") == "feature"
+        name: columns[name]["type"]
+        for name in impersonal(schema)
+        if columns[name].get("role", "feature") == "feature"
         and name in names
         and name not in settings.drift.ignore
     }
