@@ -15,6 +15,7 @@ from .features import build_features
 from .model import Model
 from .schema import Column, Schema
 from .split import ROW_ID, TRAIN
+from .table import to_frame
 from .train import encode_target
 
 ROWS, LEAST = 20_000, 300
@@ -32,7 +33,7 @@ def linear_baseline(schema: Schema, columns: Mapping[str, Column]) -> Model:
     rows = WORK // (len(columns) * max(1, len(schema.classes)))
     table = pq.read_table(TRAIN, columns=names)
     first = np.argsort(table[ROW_ID].to_numpy(), kind="stable")[: min(ROWS, max(LEAST, rows))]
-    frame = table.take(first).to_pandas()
+    frame = to_frame(table.take(first))
     target = encode_target(frame[schema.target], schema)
     pipeline = make_pipeline(
         make_column_transformer(

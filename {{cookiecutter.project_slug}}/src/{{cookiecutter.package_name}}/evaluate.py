@@ -18,7 +18,7 @@ from .parity import write_parity
 from .schema import Column, Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
 from .stage import InputError, run_stage, say, whole_file
-from .table import write_table
+from .table import to_frame, write_table
 from .train import encode_target
 
 CHAMPION = Path("champion")
@@ -29,7 +29,7 @@ METRICS = Path("metrics.json")
 def predictions(model: store.Model, path: Path, schema: Schema) -> tuple[pa.Table, Any, Any]:
     """Predict every row of ``path``; returns the predictions table, truth and raw prediction."""
     names = [ROW_ID, *model.columns, schema.target]
-    frame = pq.read_table(path, columns=list(dict.fromkeys(names))).to_pandas()
+    frame = to_frame(pq.read_table(path, columns=list(dict.fromkeys(names))))
     truth, raw = encode_target(frame[schema.target], schema), model.predict(frame)
     columns: dict[str, Any] = {"row_id": frame[ROW_ID].to_numpy()}
     if schema.task == "regression":

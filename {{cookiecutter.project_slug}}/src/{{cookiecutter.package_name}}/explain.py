@@ -24,7 +24,7 @@ from . import model as store
 from .schema import Column, Schema, label_text, load_schema
 from .split import TEST, TRAIN
 from .stage import InputError, run_stage, whole_file
-from .table import ARROW_TYPES
+from .table import ARROW_TYPES, to_frame
 from .train import encode_target
 
 IMPORTANCE = Path("predictions/importance.json")
@@ -75,7 +75,7 @@ def importance(
 
 def write_importance(model: store.Model, schema: Schema, baseline: Any) -> None:
     """Write ``predictions/importance.json`` from the test rows."""
-    frame = _sample(TEST, list(dict.fromkeys([*model.columns, schema.target])), ROWS).to_pandas()
+    frame = to_frame(_sample(TEST, list(dict.fromkeys([*model.columns, schema.target])), ROWS))
     found = importance(model, frame, encode_target(frame[schema.target], schema), baseline)
     with whole_file(IMPORTANCE) as draft:
         text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
@@ -145,7 +145,7 @@ def explain(asked: str) -> dict[str, Any]:
         source = TRAIN
     # A way costs columns x (columns + 1) cells, and each background row has two.
     limit = int(np.clip(CELLS // (4 * len(names) ** 2), 10, BACKGROUND))
-    rows = pa.concat_tables([row, _sample(source, names, limit).cast(row.schema)]).to_pandas()
+    rows = to_frame(pa.concat_tables([row, _sample(source, names, limit).cast(row.schema)]))
     raw, output = model.predict(rows.iloc[:1])[0], None
     answer: Any = float(raw) if model.task == "regression" else None
     if answer is None:

@@ -32,7 +32,9 @@ def build_features(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataF
             made[label] = values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
         elif kind == "string":
             text = values.to_numpy(dtype=object)
-            text = np.where(pd.isna(text), np.nan, text)
+            # Whoever splits a text into words wants one, be it empty.
+            nothing = "" if columns[name].role == "text" else np.nan
+            text = np.where(pd.isna(text), nothing, text)
             # pandas would make its own string type of it, which scikit-learn knows less well.
             made[label] = pd.Series(text, raw.index, dtype=object)
         else:

@@ -11,6 +11,7 @@ from . import model as store
 from .schema import label_text
 from .split import TEST
 from .stage import whole_file
+from .table import to_frame
 
 GOLDEN = Path("predictions/golden.json")
 ROWS = 20
@@ -19,7 +20,7 @@ ROWS = 20
 def write_golden(model: store.Model) -> None:
     """Write rows as a client sends them, and answers as the service must give them."""
     batch = next(pq.ParquetFile(TEST).iter_batches(ROWS, columns=list(model.columns)))
-    raw = model.predict(batch.to_pandas())
+    raw = model.predict(to_frame(batch))
     rows = [{name: _plain(value) for name, value in row.items()} for row in batch.to_pylist()]
     if model.task == "regression":
         answers: list[dict[str, Any]] = [{"prediction": float(value)} for value in raw]

@@ -14,6 +14,7 @@ from .onnx_model import OnnxModel
 from .schema import Column
 from .split import TEST
 from .stage import InputError, whole_file
+from .table import to_frame
 
 PARITY = Path("predictions/parity.json")
 ROWS, EDGES, TOLERANCE = 5_000, 20, 1e-5
@@ -35,7 +36,7 @@ def parity(model: store.Model) -> dict[str, Any]:
     if not isinstance(why_not, str) or why_not != "converted":
         return {"format": "skops", "reason": why_not or "it was never converted to ONNX"}
     batch = next(pq.ParquetFile(TEST).iter_batches(ROWS, columns=list(model.columns)))
-    usual = batch.to_pandas()
+    usual = to_frame(batch)
     frame = pd.concat([usual, *edges(usual.head(EDGES), model.columns)], ignore_index=True)
     try:
         onnx = OnnxModel(store.DIRECTORY / ONNX)

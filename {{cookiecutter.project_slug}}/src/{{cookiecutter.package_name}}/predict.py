@@ -18,7 +18,7 @@ from . import model as store
 from .blessed import blessed
 from .params import load_params
 from .stage import InputError, run_stage, say, whole_file
-from .table import ARROW_TYPES, PARQUET, read_chunks
+from .table import ARROW_TYPES, PARQUET, read_chunks, to_frame
 
 PATIENCE = 5.0  # seconds between two lines of progress
 
@@ -52,7 +52,7 @@ def predict(source: Path, out: Path) -> str:
 def _predicted(source: Path, model: store.Model) -> Iterator[pa.Table]:
     for table in read_chunks(source, load_params().ingest, model.columns):
         table = _checked(table, model, source)
-        answers = model.answers(model.predict(table.to_pandas()))
+        answers = model.answers(model.predict(to_frame(table)))
         for name in answers:
             free = str(name)
             while free in table.column_names:

@@ -12,7 +12,7 @@ PATH = Path("schema.yaml")
 
 Task = Literal["binary", "multiclass", "regression"]
 ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
-Role = Literal["feature", "target", "id", "time", "ignore"]
+Role = Literal["feature", "text", "target", "id", "time", "ignore"]
 Label = bool | int | str
 T = TypeVar("T", bound=BaseModel)
 NUMBERS = ("integer", "number")
@@ -29,6 +29,7 @@ class Column(BaseModel):
     min: int | float | None = None
     max: int | float | None = None
     categories: list[str] | None = None
+    ordered: bool = Field(False, description="the categories stand in their order, least first")
     unique: bool = False
     pii: bool = Field(False, description="personal: a person decided that it may be kept here")
     log: Literal["keep", "drop", "hash"] | None = Field(
@@ -36,6 +37,12 @@ class Column(BaseModel):
     )
     sensitive: bool = Field(False, description="groups that the model must treat alike")
     format: str | None = Field(None, description="strptime format of dates that are not ISO 8601")
+    decimal: Literal[".", ","] | None = Field(None, description="of numbers written as text")
+    thousands: Literal[",", ".", " ", "'"] | None = Field(None, description="what groups digits")
+    unit: str | None = Field(None, description="what stands beside each number: $, %, kg")
+    null_values: list[str] = Field(
+        default_factory=list, description="words of a string column that mean missing, everywhere"
+    )
     note: str | None = None
 
 
@@ -85,7 +92,7 @@ class Schema(BaseModel):
     @property
     def features(self) -> dict[str, Column]:
         """The columns a prediction is made from; the time column gives calendar features."""
-        return {n: c for n, c in self.columns.items() if c.role in ("feature", "time")}
+        return {n: c for n, c in self.columns.items() if c.role in ("feature", "text", "time")}
 
     @property
     def labels(self) -> list[str]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ import pyarrow.parquet as pq
 from .params import Ingest
 from .schema import Column, ColumnType
 from .stage import InputError, whole_file
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARQUET = (".parquet", ".pq")
 DELIMITERS = (",", ";", "\t", "|")
@@ -109,6 +112,14 @@ def write_table(table: pa.Table, path: Path) -> None:
     text = [field.name for field in table.schema if pa.types.is_string(field.type)]
     with whole_file(path) as draft:
         pq.write_table(table, draft, compression="snappy", use_dictionary=text or False)
+
+
+def to_frame(table: pa.Table | pa.RecordBatch) -> "pd.DataFrame":
+    """``table`` for pandas, in dtypes that do not depend on whether a value is missing here."""
+    import pandas as pd
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return table.to_pandas(types_mapper=nullable.get)
 
 
 def header(path: Path, options: Ingest) -> tuple[list[str], str]:

@@ -17,6 +17,7 @@ from .schema import Schema, label_text, load_schema
 from .search import best_params
 from .split import TRAIN
 from .stage import InputError, run_stage, say
+from .table import to_frame
 
 
 def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
@@ -63,7 +64,7 @@ def train() -> str:
     if not columns:
         raise InputError("schema.yaml has no column with role feature: give at least one")
     names = [*columns, schema.target]
-    frame = pq.read_table(TRAIN, columns=list(dict.fromkeys(names))).to_pandas()
+    frame = to_frame(pq.read_table(TRAIN, columns=list(dict.fromkeys(names))))
     if schema.time_column:
         frame = frame.sort_values(schema.time_column, kind="stable")
     target = encode_target(frame[schema.target], schema)
