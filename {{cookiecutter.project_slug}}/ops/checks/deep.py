@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import re
+import sys
 import warnings
 from dataclasses import dataclass, field
 from math import sqrt
@@ -58,6 +59,8 @@ class Deepchecks:
         logging.disable(logging.CRITICAL)
         np.seterr(all="ignore")
         warnings.simplefilter("ignore")
+        # A grammar of web addresses that takes seconds to build; jsonschema does without it.
+        sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
         self.tabular = importlib.import_module("deepchecks.tabular")
         self.checks = importlib.import_module("deepchecks.tabular.checks")
         # Once more: Deepchecks puts filters of its own in front when it is imported.
