@@ -184,15 +184,60 @@ def test_contributions_of_a_linear_model_are_the_known_ones(science: BakedProjec
 
 
 @pytest.mark.parametrize("output", [0, 1])
-def test_contributions_sum_to_the_difference_exactly(science: BakedProject, output: int) -> None:
-    from flight_delays.explain import shapley
+def test_contributions_go_from_the_average_to_the_answer(
+    science: BakedProject, output: int
+) -> None:
+    from flight_delays.explain import log_odds, shapley
 
     frame, model = table(40), make(risk, ["no", "yes"])
     start, moved = shapley(model, frame, output)
-    end = model.predict(frame.iloc[:1])[0, output]
-    assert start + moved.sum() == pytest.approx(end, abs=1e-12)
+    asked = model.predict(frame)[:, output]
+    assert start == pytest.approx(log_odds(asked[1:].mean()), abs=1e-12)
+    assert start + moved.sum() == pytest.approx(log_odds(asked[0]), abs=1e-12)
     assert [moved[list(COLUMNS).index(name)] for name in ("idle", "day", "open")] == [0, 0, 0]
     assert (shapley(model, frame, output)[1] == moved).all()
+
+
+def test_the_difference_of_a_value_is_shared_exactly(science: BakedProject) -> None:
+    from flight_delays.explain import shapley
+
+    frame, model = table(40), make(risk)
+    start, moved = shapley(model, frame)
+    asked = model.predict(frame)
+    assert start == pytest.approx(asked[1:].mean(), abs=1e-12)
+    assert start + moved.sum() == pytest.approx(asked[0], abs=1e-12)
+
+
+FORMULAS = {
+    "smooth": risk,
+    "steep": lambda x: 1 / (1 + np.exp(-40 * x["size"] - 30 * x["idle"] + 9 * x["count"])),
+    "sure": lambda x: ((x["size"] > 0) & (x["town"] == "b") | (x["count"] > 3)).astype(float),
+    "either or": lambda x: ((x["size"] > 0) ^ (x["idle"] > 0)).astype(float),
+    "nothing": lambda x: x["size"] * 0,
+}
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_every_step_of_a_probability_is_a_probability(
+    here: Path, monkeypatch: pytest.MonkeyPatch, formula: str
+) -> None:
+    """Where columns work together, moves on the scale of the answer add up to more than 1."""
+    from flight_delays import explain
+
+    model = make(FORMULAS[formula], [False, True])
+    monkeypatch.setattr(explain.store, "load", lambda: model)
+    for row in range(25):
+        found = explain.explain(str(row))
+        assert found["contributions"] == "log-odds"
+        passed = [found["start"], *(step["to"] for step in found["steps"])]
+        assert all(0 <= probability <= 1 for probability in passed)
+        [output] = [k for k, label in enumerate(model.classes) if label == found["answer"]]
+        assert found["end"] == passed[-1] == model.predict(table()[row : row + 1])[0, output]
+        total = explain.log_odds(found["start"]) + sum(s["contribution"] for s in found["steps"])
+        assert total == pytest.approx(explain.log_odds(found["end"]), abs=1e-6)
+        others = table().iloc[np.linspace(0, ROWS - 1, 200).astype(int)]
+        average = model.predict(others)[:, output].mean()
+        assert found["start"] == pytest.approx(average, abs=1.1e-6)
 
 
 def test_a_product_is_shared_by_its_two_columns(science: BakedProject) -> None:
@@ -212,6 +257,11 @@ def test_a_test_row_is_explained_from_its_position(here: Path) -> None:
     assert found["row"] == "row 7 of data/test.parquet"
     assert (found["of"], found["background"]) == ("value", 200)
     assert found["answer"] == found["end"] == pytest.approx(linear(table()).iloc[7])
+    assert found["contributions"] == "value"
+    total = found["start"]
+    for step in found["steps"]:
+        total += step["contribution"]
+        assert step["to"] == pytest.approx(total)
     steps = {step["column"]: step for step in found["steps"]}
     assert steps.keys() == COLUMNS.keys()
     assert steps["town"]["value"] == row["town"]
@@ -230,8 +280,8 @@ def test_a_class_is_explained_by_its_probability(
     found = explain.explain("0")
     likely = bool(risk(table()).iloc[0] > 0.5)
     assert (found["answer"], found["of"]) == (likely, f"probability of {str(likely).lower()}")
-    total = found["start"] + sum(step["contribution"] for step in found["steps"])
-    assert total == pytest.approx(found["end"], abs=1e-12)
+    sizes = [abs(step["contribution"]) for step in found["steps"]]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_a_row_of_a_file_is_explained(here: Path) -> None:
@@ -298,14 +348,15 @@ FOUND: dict[str, Any] = {
     "target": "late",
     "answer": True,
     "of": "probability of true",
+    "contributions": "log-odds",
     "background": 200,
     "start": 0.25,
     "end": 0.75,
     "steps": [
-        {"column": "delay", "value": 40, "contribution": 0.6},
-        {"column": "town\x1b[2J", "value": "x" * 80, "contribution": -0.1},
-        {"column": "hour", "value": None, "contribution": 0.003},
-        {"column": "wind", "value": 1.23456789, "contribution": -0.003},
+        {"column": "delay", "value": 40, "contribution": 2.0, "to": 0.7112},
+        {"column": "town\x1b[2J", "value": "x" * 80, "contribution": 0.2, "to": 0.7505},
+        {"column": "hour", "value": None, "contribution": 0.003, "to": 0.7511},
+        {"column": "wind", "value": 1.23456789, "contribution": -0.0058, "to": 0.75},
     ],
 }
 
@@ -317,9 +368,10 @@ def test_the_text_goes_from_the_average_to_the_answer(science: BakedProject) -> 
     assert said[0] == "row 3 of data/test.parquet: late = true (probability of true)"
     words = [line.split() for line in said[2:]]
     assert words[1] == ["average", "of", "200", "rows", "0.2500"]
-    assert words[2] == ["delay", "40", "+0.6000", "0.8500"]
-    assert words[3][-2:] == ["-0.1000", "0.7500"]
-    assert words[4] == ["2", "others", "+0.0000", "0.7500"]
+    assert words[0] == ["column", "value", "log-odds", "to"]
+    assert words[2] == ["delay", "40", "+2.0000", "0.7112"]
+    assert words[3][-2:] == ["+0.2000", "0.7505"]
+    assert words[4] == ["2", "others", "-0.0028", "0.7500"]
     assert len({len(line) for line in said[2:]}) == 1, "aligned"
     assert "\x1b" not in "".join(said)
     assert "x" * 41 not in "".join(said)
@@ -328,8 +380,13 @@ def test_the_text_goes_from_the_average_to_the_answer(science: BakedProject) -> 
 def test_at_most_twelve_columns_have_a_line(science: BakedProject) -> None:
     from ops.explain import lines
 
-    steps = [{"column": f"c{k}", "value": k, "contribution": 100.0} for k in range(30)]
-    said = lines(FOUND | {"start": 0.0, "end": 3000.0, "steps": steps})
+    steps = [
+        {"column": f"c{k}", "value": k, "contribution": 100.0, "to": 100.0 * (k + 1)}
+        for k in range(30)
+    ]
+    of = {"contributions": "value", "start": 0.0, "end": 3000.0, "steps": steps}
+    said = lines(FOUND | of)
+    assert said[2].split() == ["column", "value", "moves", "by", "to"]
     assert len(said) == 2 + 1 + 1 + 12 + 1
     assert said[-1].split() == ["18", "others", "+1800", "3000"]
 

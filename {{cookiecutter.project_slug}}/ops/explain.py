@@ -41,16 +41,17 @@ def lines(found: dict[str, Any]) -> list[str]:
     digits = min(max(3 - math.floor(math.log10(scale)), 0), 12)
     small = SMALL * sum(abs(step["contribution"]) for step in steps)
     large = [step for step in steps[:SHOWN] if abs(step["contribution"]) > small]
-    rows = [("column", "value", "moves by", "to")]
+    odds = found["contributions"] == "log-odds"
+    rows = [("column", "value", "log-odds" if odds else "moves by", "to")]
     rows.append((f"average of {found['background']} rows", "", "", f"{start:.{digits}f}"))
-    answer = start
     for step in large:
-        answer += step["contribution"]
         moved = f"{step['contribution']:+.{digits}f}"
-        rows.append((_shown(step["column"]), _shown(step["value"]), moved, f"{answer:.{digits}f}"))
-    if rest := len(steps) - len(large):
-        name = f"{rest} other{'s' * (rest > 1)}"
-        rows.append((name, "", f"{end - answer:+.{digits}f}", f"{end:.{digits}f}"))
+        to = f"{step['to']:.{digits}f}"
+        rows.append((_shown(step["column"]), _shown(step["value"]), moved, to))
+    if rest := steps[len(large) :]:
+        name = f"{len(rest)} other{'s' * (len(rest) > 1)}"
+        together = sum(step["contribution"] for step in rest)
+        rows.append((name, "", f"{together:+.{digits}f}", f"{end:.{digits}f}"))
     wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
     title = f"{found['row']}: {found['target']} = {_shown(found['answer'])} ({found['of']})"
     text = [_shown(title, 200), ""]

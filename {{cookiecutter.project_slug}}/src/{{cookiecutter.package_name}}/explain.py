@@ -34,6 +34,8 @@ REPEATS = 5
 BACKGROUND = 200
 CELLS = 20_000_000
 AT_ONCE = 2_000_000  # cells of one call of the model
+WAYS = 10  # there and back, by which a probability is explained
+SURE = 1e-6  # a probability nearer to 0 or 1 says no more than this
 _FLOOR = 1e-15
 Array = npt.NDArray[Any]
 
@@ -87,26 +89,40 @@ def shapley(
 ) -> tuple[float, Array]:
     """The average answer for all but the first of ``rows``, and how far each column moves it.
 
-    Shapley values (columns,) by sampling (Strumbelj and Kononenko 2014): on a way from each other
-    row to the first one, the columns change in random order, and on a second way in the reverse of
-    it. Each way ends at the answer for the first row, so the sum is exact. ``output`` is the
-    position of a class, None for regression.
+    Shapley values (columns,) by sampling (Strumbelj and Kononenko 2014): on a way from other rows
+    to the first one, the columns change in random order, and on a second way in the reverse of it.
+    Each way ends at the answer for the first row, so the sum is exact. ``output`` is the position
+    of a class, and both results are log-odds: its probability is averaged over all other rows at
+    each step of a way. None is for regression: each way starts from a row of its own.
     """
-    others, width, rng = len(rows) - 1, len(model.columns), np.random.default_rng(seed)
+    others, width, rng = np.arange(1, len(rows)), len(model.columns), np.random.default_rng(seed)
+    if output is None:
+        sources = others[:, None]
+    else:
+        ways = int(np.clip(CELLS // (4 * width**2 * len(others)), 1, WAYS))
+        sources = np.tile(others, (ways, 1))
     start, moved = 0.0, np.zeros(width)
-    at_once = max(1, AT_ONCE // (2 * width * (width + 1)))
-    for part in np.array_split(np.arange(1, others + 1), -(-others // at_once)):
+    at_once = max(1, AT_ONCE // (2 * width * (width + 1) * sources.shape[1]))
+    for part in np.array_split(sources, -(-len(sources) // at_once)):
         orders = [way for _ in part for way in _both_ways(rng.permutation(width))]
         done = np.arange(width + 1)[:, None]
         picks = [
-            np.where(np.argsort(way) < done, 0, other)
-            for way, other in zip(orders, np.repeat(part, 2), strict=True)
+            np.where(np.argsort(way) < done, 0, source[:, None, None])
+            for way, source in zip(orders, np.repeat(part, 2, axis=0), strict=True)
         ]
-        raw = _mixed(model, rows, np.concatenate(picks))
-        answers = (raw if output is None else raw[:, output]).reshape(len(orders), width + 1)
+        raw = _mixed(model, rows, np.concatenate(picks).reshape(-1, width))
+        answers = raw if output is None else raw[:, output]
+        answers = answers.reshape(len(orders), -1, width + 1).mean(axis=1)
+        answers = answers if output is None else log_odds(answers)
         start += float(answers[:, 0].sum())
         np.add.at(moved, np.array(orders), np.diff(answers, axis=1))
-    return start / (2 * others), moved / (2 * others)
+    return start / (2 * len(sources)), moved / (2 * len(sources))
+
+
+def log_odds(probability: Array) -> Array:
+    """``log(p / (1 - p))``, any shape; finite for a model that is sure, too."""
+    sure = np.clip(probability, SURE, 1 - SURE)
+    return np.asarray(np.log(sure / (1 - sure)))
 
 
 def one_row(values: Mapping[str, Any], columns: Mapping[str, Column], where: str) -> pa.Table:
@@ -152,18 +168,29 @@ def explain(asked: str) -> dict[str, Any]:
         output = int(raw.argmax())
         answer, raw = model.classes[output], raw[output]
     start, moved = shapley(model, rows, output)
+    order = np.argsort(-np.abs(moved), kind="stable")
+    passed = start + np.concatenate([[0], np.cumsum(moved[order])])
+    if output is not None:
+        passed = 1 / (1 + np.exp(-passed))
+    passed[-1] = float(raw)  # what a model that is sure answers, and no rounding
     values = row.to_pylist()[0]
     return {
         "row": where,
         "target": model.target,
         "answer": answer,
         "of": "value" if output is None else f"probability of {label_text(answer)}",
+        "contributions": "value" if output is None else "log-odds",
         "background": len(rows) - 1,
-        "start": start,
-        "end": float(raw),
+        "start": passed[0].item(),
+        "end": passed[-1].item(),
         "steps": [
-            {"column": names[k], "value": _plain(values[names[k]]), "contribution": moved[k].item()}
-            for k in np.argsort(-np.abs(moved), kind="stable")
+            {
+                "column": names[k],
+                "value": _plain(values[names[k]]),
+                "contribution": moved[k].item(),
+                "to": to.item(),
+            }
+            for k, to in zip(order, passed[1:], strict=True)
         ],
     }
 
