@@ -275,3 +275,131 @@ def test_arrays_are_what_features_are(science: BakedProject) -> None:
         expected = made[[part.label for part in found]].to_numpy(np.float32)
         np.testing.assert_allclose(arrays["numbers"], expected, rtol=1e-6)
         assert arrays["text"][:, 0].tolist() == made["town"].fillna("?").tolist()
+
+
+ODD = [0.0, -0.0, 1e-50, 1e-40, -1e300, 3.5e38, 3.4028234e38, 1.7e9 + 1, 0.1, np.inf, -np.inf]
+WHOLE = [0, -1, 2**24 + 1, 2**53 + 1, 2**62 + 129, 2**63 - 1, -(2**63), 1_701_738_687]
+WORDS = ["low", "high", "-", "NA", "", "   ", "\u00a0\t", "None", " low", "(missing)", "日本"]
+MOMENTS = [
+    *("0001-01-01", "1066-10-14T00:00:00.000001", "1683-01-01T01:02:03.999999", "9999-12-31"),
+    *("1969-12-31T23:59:59.999999", "2024-02-29T12:00:00.123457", "2255-06-06T06:06:06.666667"),
+]
+ODD_COLUMNS: dict[str, dict[str, Any]] = {
+    "value": {"type": "number"},
+    "id": {"type": "integer"},
+    "yes": {"type": "boolean"},
+    "word": {"type": "string", "null_values": ["-", "NA"]},
+    "prose": {"type": "string", "role": "text", "null_values": ["None"]},
+    "grade": {"type": "string", "ordered": True, "categories": ["low", "-", "high"]}
+    | {"null_values": ["-"]},
+    "seen": {"type": "datetime"},
+    "at": {"type": "datetime", "role": "time"},
+}
+
+
+def odd_rows() -> pd.DataFrame:
+    """Every odd value at least once, missing ones among them, in the types of the dataset."""
+    from datetime import datetime
+
+    def column(values: list[Any], kind: pa.DataType) -> pa.Array:
+        return pa.array([values[k % len(values)] for k in range(60)], kind)
+
+    moments = [None, *map(datetime.fromisoformat, MOMENTS)]
+    table = pa.table(
+        {
+            "value": column([None, *ODD], pa.float64()),
+            "id": column([None, *WHOLE], pa.int64()),
+            "yes": column([None, True, False], pa.bool_()),
+            "word": column([None, *WORDS], pa.string()),
+            "prose": column([*WORDS, None], pa.string()),
+            "grade": column([WORDS[1], None, *WORDS], pa.string()),
+            "seen": column(moments, pa.timestamp("us")),
+            "at": column(moments[::-1], pa.timestamp("us")),
+        }
+    )
+    from flight_delays.table import to_frame
+
+    return to_frame(table)
+
+
+@pytest.mark.parametrize("shifted", [{}, {"id": 1.7e9, "value": -0.3, "seen (days)": 19_723.5}])
+def test_the_two_ways_to_numbers_are_one(science: BakedProject, shifted: dict[str, float]) -> None:
+    del science
+    from flight_delays.arrays import Encoder, parts, ranks
+    from flight_delays.features import build_features
+    from flight_delays.schema import Column
+
+    raw, columns = odd_rows(), {name: Column(**about) for name, about in ODD_COLUMNS.items()}
+    made = build_features(raw, columns, shifted)
+    text = [name for name in made if made[name].dtype == object]
+    assert text == ["word", "prose"]
+    numbers = [part for part in parts(columns) if part.label not in text]
+    assert {part.part for part in numbers} == {"value", "rank", "month", "weekday", "hour", "days"}
+    encoder = Encoder(
+        list(columns),
+        [(part.column, part.part) for part in numbers],
+        text,
+        {"word": "?", "prose": ""},
+        words={name: columns[name].null_values for name in text},
+        ranks={"grade": ranks(columns["grade"])},
+        shift=[shifted.get(part.label, 0.0) for part in numbers],
+    )
+    rows = [
+        [None if pd.isna(v) else getattr(v, "to_pydatetime", lambda v=v: v)() for v in row]
+        for row in raw.itertuples(index=False)
+    ]
+    arrays = encoder.rows(rows)
+    expected = made[[part.label for part in numbers]].to_numpy()
+    np.testing.assert_array_equal(arrays["numbers"].astype(np.float64), expected)
+    np.testing.assert_array_equal(arrays["text"], made[text].fillna("?").to_numpy())
+    # What means missing is missing, and what does not is not.
+    assert made["value"].isna().sum() == raw["value"].isin(
+        [np.inf, -np.inf, -1e300, 3.5e38]
+    ).sum() + (raw["value"].isna().sum())
+    assert set(made["word"].dropna()) == {"low", "high", "None", " low", "(missing)", "日本"}
+    assert set(made["prose"]) == {"", "low", "high", "-", "NA", " low", "(missing)", "日本"}
+    assert made["grade"].groupby(raw["grade"]).first().dropna().to_dict() == {"low": 0, "high": 1}
+
+
+def test_plain_rows_of_numbers_are_features_too(science: BakedProject) -> None:
+    """The short way of ``Encoder.rows``, with a missing value and without."""
+    del science
+    from flight_delays.arrays import Encoder
+    from flight_delays.features import build_features
+    from flight_delays.schema import Column
+
+    raw = odd_rows()[["value", "id"]]
+    columns = {name: Column(**ODD_COLUMNS[name]) for name in raw}
+    encoder = Encoder(list(raw), [(name, "value") for name in raw], [], {})
+    for some in (raw, raw.dropna()):
+        rows = [[None if pd.isna(v) else v for v in row] for row in some.itertuples(index=False)]
+        with np.errstate(over="ignore"):
+            found = encoder.rows(rows)["numbers"].astype(np.float64)
+        np.testing.assert_array_equal(found, build_features(some, columns).to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("values", "moved"),
+    [
+        (np.arange(1_701_738_687, 1_701_742_287, 7), True),  # an hour in seconds since 1970
+        (np.random.default_rng(0).uniform(1000, 1001, 100_000), True),
+        (np.random.default_rng(0).normal(size=100_000), False),
+        (np.random.default_rng(0).lognormal(3, 2, 100_000).round(2), False),
+        (np.arange(100_000), False),
+        (np.random.default_rng(0).integers(-(2**62), 2**62, 10_000), False),
+        (np.array([np.nan, np.inf]), False),
+    ],
+)
+def test_a_shift_only_where_float32_cannot_tell_values_apart(
+    science: BakedProject, values: Any, moved: bool
+) -> None:
+    del science
+    from flight_delays.features import build_features, shifts
+    from flight_delays.schema import Column
+
+    raw, columns = pd.DataFrame({"x": values}), {"x": Column(type="number")}
+    found = shifts(raw, columns)
+    assert bool(found) is moved
+    made = build_features(raw, columns, found)["x"]
+    if moved:
+        assert made.nunique() > 0.99 * raw["x"].nunique()

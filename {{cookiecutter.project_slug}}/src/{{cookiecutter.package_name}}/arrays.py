@@ -1,9 +1,11 @@
 """From raw values to the arrays that an ONNX model eats: NumPy alone, for where no pandas is.
 
-The numbers are those of ``features.build_features``; stage evaluate holds both against each other.
+The values are exactly those of ``features.build_features``: float32 is what ONNX trees take, so
+float32 is what the pipeline learns from too. A test and stage evaluate hold both against each
+other.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -30,12 +32,13 @@ def parts(columns: Mapping[str, Column]) -> list[Part]:
     """The features that ``columns`` give, in order.
 
     A date gives month, weekday and hour; one that is not the time column also gives days since
-    1970. Every other column gives its value.
+    1970. A text whose categories have an order gives its rank, and every other column its value.
     """
     found = []
     for name, column in columns.items():
         if column.type != "datetime":
-            found.append(Part(name, name, "value"))
+            ranked = column.type == "string" and column.ordered and column.categories
+            found.append(Part(name, name, "rank" if ranked else "value"))
             continue
         trend = () if column.role == "time" else ("days",)
         for part in ("month", "weekday", "hour", *trend):
@@ -55,11 +58,41 @@ def utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=None)
 
 
+def nothing(value: str, words: Collection[str]) -> bool:
+    """Whether a text means that there is none: it is blank, or one of ``words``."""
+    return value in words or not value or value.isspace()
+
+
+def ranks(column: Column) -> dict[str, float]:
+    """The rank of each category of an ordered column, from 0; words for missing have none."""
+    known = [word for word in column.categories or () if not nothing(word, column.null_values)]
+    return {word: float(rank) for rank, word in enumerate(known)}
+
+
+def as_float32(numbers: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Numbers as ONNX takes them; infinite ones, and those beyond 3.4e38, are missing."""
+    with np.errstate(over="ignore"):
+        return _finite(numbers.astype(np.float32, order="C"))
+
+
+def _finite(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    beyond = np.isinf(numbers)
+    if np.count_nonzero(beyond):  # a third of what `any` costs
+        numbers[beyond] = np.nan
+    return numbers
+
+
+def _days(moment: datetime) -> float:
+    # Rounded in the same places as NumPy does it in features.py.
+    gone = moment - EPOCH
+    return gone.days + (gone.seconds * 1_000_000 + gone.microseconds) / 86_400_000_000
+
+
 _CALENDAR: dict[str, Callable[[datetime], float]] = {
     "month": lambda moment: moment.month,
     "weekday": lambda moment: moment.weekday(),
     "hour": lambda moment: moment.hour,
-    "days": lambda moment: (moment - EPOCH).total_seconds() / 86_400,
+    "days": _days,
 }
 
 
@@ -72,16 +105,25 @@ class Encoder:
         numbers: Sequence[tuple[str, str]],
         text: Sequence[str],
         fill: Mapping[str, str],
+        *,
+        words: Mapping[str, Collection[str]] | None = None,
+        ranks: Mapping[str, Mapping[str, float]] | None = None,
+        shift: Sequence[float] = (),
     ) -> None:
         """``columns``: the raw ones in order; ``numbers``: (column, part) in order.
 
-        ``fill`` is what stands for missing text.
+        ``fill`` is what stands for missing text, ``words`` what else means missing, a list a
+        column. ``ranks`` has those of each column whose part is its rank. ``shift`` (k,) is taken
+        off the numbers before they are rounded to float32.
         """
         self.names, self.numbers = list(columns), list(numbers)
         self.text, self.fill = list(text), dict(fill)
-        self._plain = self.numbers == [(name, "value") for name in self.names]
-        self._plain_names = [name for name, part in self.numbers if part == "value"]
-        self._moments = list(dict.fromkeys(n for n, part in self.numbers if part != "value"))
+        self._words = {name: {None, "", *(words or {}).get(name, ())} for name in self.text}
+        self._ranks = dict(ranks or {})
+        self.shift = np.array(shift) if any(shift) else None
+        plain = self.numbers == [(name, "value") for name in self.names]
+        self._plain = plain and self.shift is None
+        self._moments = {name for name, part in self.numbers if part in _CALENDAR}
 
     def rows(self, rows: Sequence[Collection[Any]]) -> Arrays:
         """Encode rows, each the values of all columns in order: number, boolean, text, moment or
@@ -93,8 +135,8 @@ class Encoder:
         try:
             flat = np.fromiter(chain.from_iterable(rows), np.float32, count=shape[0] * shape[1])
         except TypeError:  # None: rarer, so it pays to try without
-            return {"numbers": np.array([list(row) for row in rows], dtype=np.float32)}
-        return {"numbers": flat.reshape(shape)}
+            flat = np.array([list(row) for row in rows], dtype=np.float32)
+        return {"numbers": _finite(flat.reshape(shape))}
 
     def by_column(self, rows: Sequence[Collection[Any]]) -> dict[str, Sequence[Any]]:
         """The same values, column by column."""
@@ -104,23 +146,27 @@ class Encoder:
         """Encode columns of equal length."""
         found: Arrays = {}
         if self.numbers:
-            read = {name: columns[name] for name in self._plain_names}
-            read |= {name: list(map(utc, columns[name])) for name in self._moments}
-            made = [_numbers(read[name], part) for name, part in self.numbers]
-            found["numbers"] = np.array(made, dtype=np.float32).T.copy()
+            if self._moments:
+                columns = {**columns, **{n: list(map(utc, columns[n])) for n in self._moments}}
+            made = [self._numbers(columns[name], name, part) for name, part in self.numbers]
+            if self.shift is None:
+                found["numbers"] = _finite(np.array(made, dtype=np.float32).T.copy())
+            else:
+                found["numbers"] = as_float32(np.array(made, dtype=np.float64).T - self.shift)
         if self.text:
-            found["text"] = np.array(
-                [
-                    [self.fill[name] if value is None else value for value in columns[name]]
-                    for name in self.text
-                ],
-                dtype=object,
-            ).T
+            made = [self._text(columns[name], name) for name in self.text]
+            found["text"] = np.array(made, dtype=object).T
         return found
 
+    def _numbers(self, values: Sequence[Any], name: str, part: str) -> Sequence[Any]:
+        if part == "value":
+            return values
+        if part == "rank":
+            known: Mapping[Hashable, float] = self._ranks[name]
+            return [known.get(value) for value in values]
+        read = _CALENDAR[part]
+        return [None if moment is None else read(moment) for moment in values]
 
-def _numbers(values: Sequence[Any], part: str) -> Sequence[Any]:
-    if part == "value":
-        return values
-    read = _CALENDAR[part]
-    return [None if moment is None else read(moment) for moment in values]
+    def _text(self, values: Sequence[Any], name: str) -> list[str]:
+        fill, words = self.fill[name], self._words[name]  # as `nothing` has it, without a call
+        return [fill if v in words or v.isspace() else v for v in values]

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
-from .features import build_features
+from .features import build_features, shifts
 from .model import Model
 from .schema import Column, Schema
 from .split import ROW_ID, TRAIN
@@ -45,8 +45,10 @@ def linear_baseline(schema: Schema, columns: Mapping[str, Column]) -> Model:
         ),
         _estimator(schema, len(np.unique(target))),
     )
-    pipeline.fit(build_features(frame, columns), target)
-    return Model(pipeline, schema.decided_task, schema.target, schema.classes, dict(columns), {})
+    shift = shifts(frame, columns)
+    pipeline.fit(build_features(frame, columns, shift), target)
+    task, classes = schema.decided_task, schema.classes
+    return Model(pipeline, task, schema.target, classes, dict(columns), {}, shift)
 
 
 def _numbers() -> Pipeline:

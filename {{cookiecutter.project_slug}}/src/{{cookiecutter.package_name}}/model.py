@@ -7,7 +7,7 @@ A skops file can name any Python type. Which types may be built is decided by ``
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Model:
     classes: list[Label]
     columns: dict[str, Column]
     facts: dict[str, Any]
+    shift: dict[str, float] = field(default_factory=dict)  # by feature, see build_features
 
     def predict(self, raw: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Predict from raw columns.
@@ -47,7 +48,7 @@ class Model:
         Returns shape (n, k) probabilities in the order of ``classes``, or (n,) values for
         regression. A class that training never saw gets probability 0.
         """
-        features = build_features(raw, self.columns)
+        features = build_features(raw, self.columns, self.shift)
         if self.task == "regression":
             return np.asarray(self.pipeline.predict(features), dtype=np.float64).reshape(-1)
         known = self.pipeline.predict_proba(features)
@@ -75,6 +76,7 @@ def save(model: Model, directory: Path = DIRECTORY) -> None:
         "target": model.target,
         "classes": model.classes,
         "columns": {n: c.model_dump(exclude_none=True) for n, c in model.columns.items()},
+        "shift": model.shift,
         **model.facts,
         "onnx": said,
     }
@@ -114,7 +116,8 @@ def load(directory: Path = DIRECTORY) -> Model:
         trusted = _check_types(raw, directory, str(path))
         task, target, classes = card.pop("task"), card.pop("target"), card.pop("classes")
         columns = {name: Column(**column) for name, column in card.pop("columns").items()}
-        return Model(skops.io.loads(raw, trusted=trusted), task, target, classes, columns, card)
+        shift, pipeline = card.pop("shift", {}), skops.io.loads(raw, trusted=trusted)
+        return Model(pipeline, task, target, classes, columns, card, shift)
     except InputError:
         raise
     except Exception as error:  # a damaged archive fails in as many ways as it has bytes

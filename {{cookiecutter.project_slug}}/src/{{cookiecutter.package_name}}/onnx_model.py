@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Arrays, Encoder, parts
+from .arrays import Arrays, Encoder, parts, ranks
 from .stage import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +38,15 @@ class OnnxModel:
             )
             layout = json.loads(self._session.get_modelmeta().custom_metadata_map[LAYOUT])
             numbers = [(str(column), str(part)) for column, part in layout["numbers"]]
-            self.encoder = Encoder(layout["columns"], numbers, layout["text"], layout["fill"])
+            self.encoder = Encoder(
+                layout["columns"],
+                numbers,
+                layout["text"],
+                layout["fill"],
+                words=layout["words"],
+                ranks=layout["ranks"],
+                shift=layout["shift"],
+            )
             self._classes = layout["classes"]  # None for regression, else (known, all)
             self._rare = [
                 (layout["text"].index(name), frozenset(values), bool(others))
@@ -88,18 +96,22 @@ def convert(model: "Model") -> bytes:
     made = {part.label: part for part in parts(model.columns)}
     branches, inputs, position = [], [], 0
     layout: dict[str, Any] = {"numbers": [], "text": [], "fill": {}, "rare": {}, "classes": None}
-    layout["columns"] = list(model.columns)
+    layout |= {"columns": list(model.columns), "words": {}, "ranks": {}, "shift": []}
     for name, transformer, labels in steps["features"].transformers_:
         columns = [made[label] for label in labels]
         if not columns:
             continue
         if name == "numeric":
             layout["numbers"] = [(one.column, one.part) for one in columns]
+            layout["shift"] = [model.shift.get(one.label, 0.0) for one in columns]
+            ranked = [one.column for one in columns if one.part == "rank"]
+            layout["ranks"] = {name: ranks(model.columns[name]) for name in ranked}
             inputs.append(("numbers", FloatTensorType([None, len(columns)])))
         elif name == "categorical":
             # An imputer of text does not convert: whoever encodes the rows fills them in.
             impute, transformer = transformer.named_steps.values()
             layout["text"] = [one.column for one in columns]
+            layout["words"] = {one: model.columns[one].null_values for one in layout["text"]}
             layout["fill"] = dict(zip(layout["text"], map(str, impute.statistics_), strict=True))
             transformer, rare = _without_rare(transformer)
             layout["rare"] = {layout["text"][k]: about for k, about in rare.items()}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from sklearn.pipeline import Pipeline
 
 from . import model as store
-from .features import build_features, preprocessor
+from .features import build_features, preprocessor, shifts
 from .params import Estimator, Params, load_params
 from .schema import Schema, label_text, load_schema
 from .search import best_params
@@ -73,7 +73,9 @@ def train() -> str:
             f"all {len(target)} training rows have the same {schema.target!r}: "
             "there is nothing to learn; add rows of another class"
         )
-    features = build_features(frame, columns)
+    # With a shift, the zero that stands for a missing value would be another one.
+    shift = {} if params.features.impute_numeric == "zero" else shifts(frame, columns)
+    features = build_features(frame, columns, shift)
     pipeline, choice, best = _fit(features, target, schema, params)
     facts = {
         "estimator": choice.path,
@@ -81,9 +83,8 @@ def train() -> str:
         "rows": len(frame),
         "packages": {name: version(name) for name in ("scikit-learn", "skops", "numpy", "pandas")},
     }
-    store.save(
-        store.Model(pipeline, schema.decided_task, schema.target, schema.classes, columns, facts)
-    )
+    task, classes = schema.decided_task, schema.classes
+    store.save(store.Model(pipeline, task, schema.target, classes, columns, facts, shift))
     name = choice.path.rpartition(".")[2]
     return f"{name} on {len(frame):,} rows x {features.shape[1]} features in {store.DIRECTORY}/"
 

@@ -1,6 +1,5 @@
 """What a request may hold, from ``schema.yaml``: strict types, known columns, nothing else."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from pydantic import (
     create_model,
 )
 
-from ..arrays import Arrays
+from ..arrays import Arrays, Encoder
 from ..schema import NUMBERS, Column, Schema
 
 # Strict: "1" is no number, and NaN would turn into an answer that means nothing.
@@ -143,25 +142,25 @@ def _kind(column: Column, *, refuse: bool) -> Any:
 class Unusual:
     """Which columns hold values beyond what ``schema.yaml`` says; for the log, not to refuse."""
 
-    def __init__(
-        self, schema: Schema, columns: Sequence[str], text: Sequence[str], filled: set[str]
-    ) -> None:
-        """``columns`` and ``text`` name the columns of the two arrays, in order; ``filled`` are
-        the texts that stand for a missing one.
-        """
+    def __init__(self, schema: Schema, encoder: Encoder) -> None:
+        """``encoder`` makes the arrays that are looked at."""
+        columns = [name for name, _ in encoder.numbers]
+        filled = set(encoder.fill.values())
         bounds = [
             (column.min, column.max) if column and column.type in NUMBERS else (None, None)
             for column in map(schema.features.get, columns)
         ]
         self._columns = columns
-        low = [-np.inf if least is None else least for least, _ in bounds]
-        high = [np.inf if most is None else most for _, most in bounds]
+        shift = 0.0 if encoder.shift is None else encoder.shift
+        low = np.array([-np.inf if least is None else least for least, _ in bounds]) - shift
+        high = np.array([np.inf if most is None else most for _, most in bounds]) - shift
         # One step of float32 outwards: a rounded bound must not flag itself.
-        self._low = np.nextafter(np.array(low, np.float32), np.float32(-np.inf))
-        self._high = np.nextafter(np.array(high, np.float32), np.float32(np.inf))
+        with np.errstate(over="ignore"):
+            self._low = np.nextafter(low.astype(np.float32), np.float32(-np.inf))
+            self._high = np.nextafter(high.astype(np.float32), np.float32(np.inf))
         self._known = [
             (name, filled.union(schema.features[name].categories or ()), position)
-            for position, name in enumerate(text)
+            for position, name in enumerate(encoder.text)
             if schema.features[name].categories
         ]
 
@@ -171,7 +170,7 @@ class Unusual:
         numbers: npt.NDArray[np.float32] | None = arrays.get("numbers")
         if numbers is not None and numbers.size:
             beyond = (numbers < self._low) | (numbers > self._high)
-            if beyond.any():
+            if np.count_nonzero(beyond):  # a third of what `any` costs
                 found += [self._columns[k] for k in np.flatnonzero(beyond.any(axis=0)).tolist()]
         if self._known:
             text = arrays["text"]

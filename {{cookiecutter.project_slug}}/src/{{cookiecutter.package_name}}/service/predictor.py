@@ -38,8 +38,7 @@ class Predictor:
         self.digest, self.format = about
         self.schema, self.encoder = schema, encoder
         self.labels, self.classes = schema.labels, schema.classes
-        names = [name for name, _ in encoder.numbers]
-        self._unusual = Unusual(schema, names, encoder.text, set(encoder.fill.values()))
+        self._unusual = Unusual(schema, encoder)
 
     def rows(self, rows: Rows) -> Found:
         """Predict rows, each the values of all features in order."""
@@ -110,9 +109,9 @@ class SkopsPredictor(Predictor):
         text = [name for name, column in columns.items() if column.type == "string"]
         numbers = [n for n, c in columns.items() if c.type not in ("string", "datetime")]
         fill = dict.fromkeys(text, "")
-        super().__init__(
-            about, schema, Encoder(list(columns), [(n, "value") for n in numbers], text, fill)
-        )
+        words = {name: columns[name].null_values for name in text}
+        read = [(name, "value") for name in numbers]
+        super().__init__(about, schema, Encoder(list(columns), read, text, fill, words=words))
         self._model = store.load(root / DIRECTORY)
 
     def rows(self, rows: Rows) -> Found:
