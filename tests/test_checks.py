@@ -520,12 +520,12 @@ def test_a_check_that_crashes_is_an_error_without_a_value_of_the_data(
     desk: Desk, tmp_path: Path
 ) -> None:
     desk.write(table(), "late")
-    shutil.copytree(desk.code / "ops/checks", tmp_path / "broken/ops/checks")
+    shutil.copytree(desk.code / "ops", tmp_path / "broken/ops")
     with (tmp_path / "broken/ops/checks/exact.py").open("a", encoding="utf-8") as file:
         file.write("\n\ndef crash(*_):\n    raise ValueError('violet')\n")
         file.write("\n\nEXACT['duplicates'] = crash\n")
     finding = desk.findings("data", "duplicates", runner=tmp_path / "broken")["duplicates"]
-    assert (finding["status"], finding["value"]) == ("error", None)
+    assert (finding["status"], finding["value"]) == ("error", "not measured")
     assert finding["message"] == "The check stopped with ValueError."
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from baked import BakedProject
 
+BAD = ("warn", "fail", "error")
 Findings = dict[str, dict[str, Any]]
 Run = Callable[..., Findings]
 
@@ -92,7 +93,7 @@ def test_each_test_is_a_finding_that_tells_no_values(run: Run) -> None:
     said = json.dumps(found, ensure_ascii=False)
     assert "John" not in said
     assert "\x1b" not in said
-    assert all(f["fix"] for f in found.values() if f["status"] in ("fail", "error"))
+    assert all(complete(f) for f in found.values() if f["status"] in BAD)
     before = Path("reports/model_tests.json").read_bytes()
     shutil.rmtree("tests")
     assert run(MODULE, may_skip=["test_skip_allowed"]) == found
@@ -122,6 +123,7 @@ def test_a_pytest_that_fails_itself_closes_the_gate(
 ) -> None:
     found = run(module, config)["pytest"]
     assert found["status"] == "error"
+    assert complete(found)
     assert sentence in found["message"]
 
 
@@ -453,6 +455,7 @@ def project(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         made = evaluate.predictions(fitted, path, load_schema())[0]
         evaluate.write_table(made, Path(f"predictions/{name}.parquet"))
     Path("metrics.json").write_text("{}", encoding="utf-8")
+    Path("predictions/parity.json").write_text('{"format": "onnx"}', encoding="utf-8")
     Path("tests/model/behaviour.yaml").write_text("behaviours: []\n", encoding="utf-8")
     return tmp_path
 
@@ -462,7 +465,18 @@ def judged() -> dict[str, tuple[str, str]]:
 
     assert model_tests.test_model() == 0
     report = json.loads(Path("reports/model_tests.json").read_text(encoding="utf-8"))
+    assert [f for f in report["findings"] if f["status"] in BAD and not complete(f)] == []
     return {f["check"]: (f["status"], f["message"]) for f in report["findings"]}
+
+
+def complete(finding: dict[str, Any]) -> bool:
+    return bool(finding["fix"]) and None not in (finding["value"], finding["threshold"])
+
+
+def read_finding(check: str) -> dict[str, Any]:
+    report = json.loads(Path("reports/model_tests.json").read_text(encoding="utf-8"))
+    [found] = [f for f in report["findings"] if f["check"] == check]
+    return dict(found)
 
 
 @pytest.mark.gate("model tests", "any test in tests/model", "open")
@@ -481,7 +495,10 @@ def test_a_good_model_passes_and_its_budget_is_noted(project: Path) -> None:
         "test_the_model_answers_now_as_it_did_in_the_pipeline": ("pass", "passed"),
     }
     budget = json.loads(Path("reports/budget.json").read_text(encoding="utf-8"))
-    assert budget.keys() == {"size_mb", "latency_ms", "rows_per_second"}
+    figures = {"size_mb", "median_ms", "latency_ms", "rows_per_second", "calls", "speed"}
+    assert budget.keys() == {"form", *figures}
+    assert budget["form"] == "onnx"
+    assert 0 < budget["median_ms"] <= budget["latency_ms"]
     size = sum(file.stat().st_size for file in Path("model").iterdir())
     assert budget["size_mb"] == size / 1e6
     assert budget["latency_ms"] > 0
@@ -504,13 +521,18 @@ def test_a_model_over_its_budget_or_beside_its_behaviour_fails(project: Path) ->
         "fail",
         "gates.yaml needs a number above 0 as model_tests.budget.size_mb",
     )
-    assert found["test_budget[latency_ms]"] == (
-        "fail",
-        "latency_ms is above the 0.001 of gates.yaml",
-    )
+    status, said = found["test_budget[latency_ms]"]
+    slow = read_finding("test_budget[latency_ms]")
+    assert status == "fail"
+    assert said == f"latency_ms is {slow['value']:.4g}, above the 0.001 of gates.yaml"
+    assert slow["threshold"] == 0.001
+    assert slow["fix"].startswith("`make measure` measures again and trains nothing; else")
     assert found["test_behaviour[größer]"] == ("pass", "passed")
     status, said = found["test_behaviour[size is nothing]"]
     assert status == "fail"
     assert said.endswith("of 200 rows: the answer moves by more than 0.01; at most 0.0% may")
+    moved = read_finding("test_behaviour[size is nothing]")
+    assert said.startswith(f"{moved['value']:.1%} of")
+    assert moved["threshold"] == 0
     assert found["test_behaviour[no kind]"][0] == "fail"
     assert "Unable to extract tag" in found["test_behaviour[no kind]"][1]

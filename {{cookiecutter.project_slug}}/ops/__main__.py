@@ -38,6 +38,8 @@ def parser() -> argparse.ArgumentParser:
     checks.add_argument(
         "--html", action="store_true", help="only draw reports/WHAT-checks.html, with all charts"
     )
+    package = verbs.add_parser("add", help="a package for training and serving, into the locks")
+    package.add_argument("package", help="its name, or a requirement such as lightgbm>=4.6")
     verbs.add_parser("data-gate", help="stop the pipeline when the data is broken (a stage)")
     verbs.add_parser("test-model", help="run tests/model and note what they found (a stage)")
     champion = verbs.add_parser(
@@ -179,6 +181,10 @@ def run(options: argparse.Namespace) -> int:
             from .run_checks import run_checks
 
             return run_checks(options.what, html=options.html)
+        case "add":
+            from .packages import add
+
+            return add(options.package)
         case "data-gate":
             from .gates.data import judge
 

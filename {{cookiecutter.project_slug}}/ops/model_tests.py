@@ -1,5 +1,6 @@
 """Verb ``test-model``: run ``tests/model`` by pytest, and make a finding of each test."""
 
+import math
 import os
 import re
 import subprocess
@@ -56,16 +57,17 @@ def run_pytest(junit: Path, may_skip: list[Any], minutes: float) -> list[Finding
         ).returncode
     except subprocess.TimeoutExpired:
         fix = "Make the tests faster, or raise model_tests.timeout_minutes in gates.yaml."
-        return [Finding("pytest", "error", f"not done after {minutes:g} minutes", fix)]
+        said, most = f"not done after {minutes:g} minutes", f"{minutes:g} minutes"
+        return [Finding("pytest", "error", said, fix, "not done", most)]
     try:
         cases = list(ElementTree.parse(junit).iter("testcase"))
     except (OSError, ElementTree.ParseError):
-        return [Finding("pytest", "error", f"it ended with {code} and without a report", RUN)]
+        said = f"it ended with {code} and without a report"
+        return [Finding("pytest", "error", said, RUN, "no report", "a report")]
     findings = [_finding(case, may_skip) for case in cases if case.get("name")]
     if code not in (0, 1) or (code == 1 and not closing(findings)) or not findings:
-        findings.append(
-            Finding("pytest", "error", f"it {WRONG.get(code, f'ended with {code}')}", RUN)
-        )
+        said = f"it {WRONG.get(code, f'ended with {code}')}"
+        findings.append(Finding("pytest", "error", said, RUN, f"exit code {code}", "exit code 0"))
     return findings
 
 
@@ -79,12 +81,26 @@ def _finding(case: ElementTree.Element, may_skip: list[Any]) -> Finding:
         return Finding(check, "pass", "passed")
     said = (outcome.get("message") or "").strip().partition("\n")[0]
     if outcome.tag != "skipped":
-        return Finding(check, STATUS[outcome.tag], _reason(said)[:WIDTH], RUN)
+        # What the test itself gave to pytest's `record_property`.
+        given = {p.get("name"): p.get("value", "") for p in case.iter("property")}
+        value = _number(given.get("value"), "failed")
+        threshold = _number(given.get("threshold"), "passed")
+        fix, why = given.get("fix") or RUN, _reason(said)[:WIDTH]
+        return Finding(check, STATUS[outcome.tag], why, fix[:WIDTH], value, threshold)
     said = f"skipped: {said or 'no reason given'}"[:WIDTH]
     if name.partition("[")[0] in may_skip:
         return Finding(check, "skipped", said)
     fix = "Make it run, or list its function in model_tests.may_skip of gates.yaml."
-    return Finding(check, "error", said, fix)
+    return Finding(check, "error", said, fix, "skipped", "passed")
+
+
+def _number(text: str | None, otherwise: str) -> float | str:
+    """A number of the test; any other text might hold values of the data."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return otherwise
+    return number if math.isfinite(number) else otherwise
 
 
 def _reason(said: str) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from .deep import Deepchecks, Outcome, save
-from .exact import EXACT, Measured, NotApplicable
+from .deep import CHANCE, Deepchecks, Outcome, save
+from .exact import EXACT, SAMPLED, Measured, NotApplicable
 from .files import BrokenInput, read_schema
 from .inputs import DATA_FILES, MODEL_FILES, champion_inputs, read_inputs
 from .rules import Rule, read_rules
@@ -103,7 +103,9 @@ def _report(stage: str, desk: Deepchecks) -> dict[str, Any]:
 
 
 def _finding(rule: Rule, desk: Deepchecks | NotApplicable) -> dict[str, Any]:
-    status, value, threshold, fix = "error", None, None, rule.remedy([])
+    status, fix = "error", rule.remedy([])
+    value: float | str = "not measured"
+    threshold: float = rule.threshold
     try:
         if isinstance(desk, NotApplicable):
             raise desk
@@ -121,7 +123,7 @@ def _finding(rule: Rule, desk: Deepchecks | NotApplicable) -> dict[str, Any]:
         holds = outcome.holds or (bool(beyond) and not broken)
         status = "pass" if holds else rule.severity
         value = next(iter(worst.values()))
-        threshold = outcome.threshold if rule.limit else None
+        threshold = outcome.threshold
         message = _message(rule, outcome, value, [] if holds else list(worst))
         if accepted := _columns(names for names in beyond if names not in broken):
             message += f" (accepted: {', '.join(accepted)})"
@@ -144,10 +146,17 @@ def _outcome(rule: Rule, desk: Deepchecks) -> Outcome:
         raise NotApplicable(f"not for a {inputs.schema.task} task")
     if rule.deepchecks:
         outcome = desk.run(rule)
+    elif rule.judged:
+        judge = desk.judge
+        threshold = rule.threshold + rule.noise * CHANCE * judge.reach
+        found, holds = {(): judge.worse}, judge.worse <= threshold
+        outcome = Outcome(found, holds, threshold, len(desk.usable), metric=judge.name)
     else:
-        measured = EXACT[rule.measure](inputs, inputs.tables["train"])
+        table = inputs.tables["train"]
+        measured = EXACT[rule.measure](inputs, table)
         holds = all(number <= rule.threshold for number in measured.values())
-        outcome = Outcome(measured, holds, rule.threshold, len(desk.usable))
+        rows = (len(table.sample), table.rows) if rule.measure in SAMPLED else (0, 0)
+        outcome = Outcome(measured, holds, rule.threshold, len(desk.usable), rows=rows)
     if not outcome.measured:
         raise NotApplicable("no column is of the kind it looks at")
     if not all(math.isfinite(number) for number in outcome.measured.values()):
@@ -173,7 +182,7 @@ def _columns(places: Iterable[tuple[str, ...]]) -> list[str]:
 
 def _message(rule: Rule, outcome: Outcome, value: float, worst: list[tuple[str, ...]]) -> str:
     """What was measured and where: a few columns and never a value of one."""
-    message = rule.what[0].upper() + rule.what[1:]
+    message = (rule.what[0].upper() + rule.what[1:]).replace("{metric}", outcome.metric)
     if rule.limit:
         message += f": {value:.3g}, threshold {outcome.threshold:.3g}"
     places = [

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pandas as pd
 
 from .exact import Measured, NotApplicable
 from .files import Inputs, Table, is_text, moments, text
+from .judged import Judge
 from .measures import MEASURES, NOTES, each
 from .rules import Rule
 
@@ -37,7 +39,8 @@ CHANCE = 1.9
 class Outcome:
     """What a check measured, whether its condition holds, the threshold used, columns seen.
 
-    `notes` are words to add to the columns of a measurement.
+    `notes` are words to add to the columns of a measurement; `rows` how many it looked at, of how
+    many; `metric` the one it judged by.
     """
 
     measured: Measured
@@ -45,6 +48,8 @@ class Outcome:
     threshold: float
     columns: int
     notes: dict[tuple[str, ...], str] = field(default_factory=dict)
+    rows: tuple[int, int] = (0, 0)
+    metric: str = ""
 
 
 class Deepchecks:
@@ -77,6 +82,7 @@ class Deepchecks:
         self.names = {
             f"{i}_{re.sub('[^a-zA-Z0-9]+', '_', name)[:30]}": name
             for i, name in enumerate(schema.features)
+            if name not in schema.words
         }
         self.real = {**self.names, LABEL: schema.target, "time": schema.time, "id": schema.id}
         self.frames = {side: self._frame(side, table) for side, table in inputs.tables.items()}
@@ -87,16 +93,19 @@ class Deepchecks:
     def run(self, rule: Rule) -> Outcome:
         """Raises `NotApplicable` where there is nothing to check, and what Deepchecks raises."""
         if not self.usable or any(frame.empty for frame in self.frames.values()):
-            raise NotApplicable("no row has a target and a feature with a value")
+            raise NotApplicable("no row has a target and a feature, other than text, with a value")
         columns = min(rule.columns or len(self.usable), len(self.usable))
-        sizes = [min(len(frame), rule.rows or len(frame)) for frame in self.frames.values()]
-        chance = rule.noise * CHANCE * sqrt(sum(1 / size for size in sizes))
+        kind = getattr(self.checks, rule.deepchecks)
+        single = issubclass(kind, self.tabular.SingleDatasetCheck)
+        sides = [list(self.frames)[-1]] if single else list(self.frames)
+        seen = {side: min(len(f), rule.rows or len(f)) for side, f in self.frames.items()}
+        chance = rule.noise * CHANCE * sqrt(sum(1 / size for size in seen.values()))
+        options: dict[str, Any] = {"n_samples": max(seen.values()), "random_state": self.seed}
+        if rule.judged:
+            options["alternative_scorer"] = {self.judge.name: self.judge.scorer(self._test_rows)}
+            chance *= self.judge.spread
         threshold = rule.threshold + chance
-        options: dict[str, Any] = {"n_samples": max(sizes), "random_state": self.seed}
-        if rule.scorers:
-            task = "classification" if self.classes else "regression"
-            options["scorers"] = {metric: metric for metric in rule.scorers[task]}
-        check = getattr(self.checks, rule.deepchecks)(**options)
+        check = kind(**options)
         argument = (0, threshold) if rule.limit == "rare_below" else threshold
         add_condition = getattr(check, f"add_condition_{rule.condition}")
         add_condition(**dict.fromkeys(rule.arguments, argument))
@@ -112,11 +121,31 @@ class Deepchecks:
         self.results.append(result)
         measured = self._named(MEASURES.get(rule.measure, each)(result.value))
         notes = self._named(NOTES.get(rule.measure, lambda _: {})(result.value))
-        return Outcome(measured, verdicts == {"PASS"}, threshold, columns, notes)
+        holds = verdicts == {"PASS"}
+        if rule.judged:  # Deepchecks' ratio turns round where a score is negative
+            holds = all(number <= threshold for number in measured.values())
+        tables = self.inputs.tables
+        rows = sum(seen[side] for side in sides), sum(tables[side].rows for side in sides)
+        metric = self.judge.name if rule.judged else ""
+        return Outcome(measured, holds, threshold, columns, notes, rows, metric)
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The metric that the rules judge by, on all rows."""
+        return Judge(self.inputs.answers, self.inputs.schema, self.inputs.gates)
+
+    def _test_rows(self, index: pd.Index) -> Any:
+        """The rows of the test file that an index of ours names; negative where it is of train."""
+        sampled = self.inputs.held_out.positions
+        ours = index.to_numpy() - FIRST_TEST_ROW
+        return np.where(ours < 0, -1, sampled[np.maximum(ours, 0)])
 
     def aside(self, outcome: Outcome) -> str:
         """What the check did not look at, to end its message with."""
         said = ""
+        seen, rows = outcome.rows
+        if seen < rows:
+            said += f" (in the sample, {seen:,} of {rows:,} rows)"
         if outcome.columns < len(self.usable):
             said += f" (looked at {outcome.columns} of {len(self.usable)} columns)"
         if absent := self.inputs.left_out:

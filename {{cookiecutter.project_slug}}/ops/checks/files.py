@@ -22,7 +22,10 @@ class BrokenInput(Exception):
 
 @dataclass(frozen=True)
 class Schema:
-    """What `schema.yaml` says about the columns; `classes` as text, empty for regression."""
+    """What `schema.yaml` says about the columns; `classes` as text, empty for regression.
+
+    `words` are the features of free text: no values to count or compare, but parts of a row.
+    """
 
     task: str
     target: str
@@ -30,6 +33,7 @@ class Schema:
     features: list[str]
     time: str | None
     id: str | None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Inputs:
     """What one run looks at: the table "train" (all there is to the data stage) and "test".
 
     `predictions` holds, for the sampled rows of each, truth, prediction and p_0, p_1, ...;
+    `answers` the files where those of all rows stand, `gates` the one with the rules;
     `left_out` are features that cannot be compared.
     """
 
@@ -61,6 +66,8 @@ class Inputs:
     tables: dict[str, Table]
     predictions: dict[str, pd.DataFrame]
     left_out: list[str] = field(default_factory=list)
+    answers: dict[str, Path] = field(default_factory=dict)
+    gates: Path = Path("gates.yaml")
 
     @property
     def held_out(self) -> Table:
@@ -100,16 +107,20 @@ def read_schema(path: Path) -> Schema:
         raise BrokenInput(f"{path}: task is not auto, binary, multiclass or regression.")
     if task != "regression" and len(classes) < 2:
         raise BrokenInput(f"{path}: a {task} task needs at least two classes.")
-    features = [
-        name
+    roles = {
+        name: column.get("role")
         for name, column in columns.items()
-        if name != target and isinstance(column, dict) and column.get("role") == "feature"
-    ]
+        if name != target and isinstance(column, dict)
+    }
+    features = [name for name, role in roles.items() if role in ("feature", "text")]
+    words = tuple(name for name in features if roles[name] == "text")
     if not features:
-        raise BrokenInput(f"{path} has no column with `role: feature`: there is nothing to check.")
+        raise BrokenInput(
+            f"{path} has no column with `role: feature` or text: there is nothing to check."
+        )
     classes = [] if task == "regression" else classes
     time, key = content.get("time_column"), content.get("id_column")
-    return Schema(task, target, classes, features, time, key)
+    return Schema(task, target, classes, features, time, key, words)
 
 
 def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:

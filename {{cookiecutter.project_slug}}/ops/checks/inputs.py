@@ -43,7 +43,8 @@ def read_inputs(files: dict[str, Path], schema: Schema, rows: int, seed: int) ->
         side: _predictions(table, files[f"{side}-predictions"], schema)
         for side, table in tables.items()
     }
-    return Inputs(schema, tables, predictions)
+    answers = {side: files[f"{side}-predictions"] for side in tables}
+    return Inputs(schema, tables, predictions, answers=answers, gates=files["gates"])
 
 
 def champion_inputs(files: dict[str, Path], schema: Schema, rows: int, seed: int) -> Inputs:

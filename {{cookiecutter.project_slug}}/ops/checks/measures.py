@@ -50,12 +50,6 @@ def _drift(value: Any) -> Measured:
     return {(): float(max(score.values()) if isinstance(score, dict) else score)}
 
 
-def _performance_gap(value: Any) -> Measured:
-    table = value.pivot_table(index="Metric", columns="Dataset", values="Value", dropna=False)
-    pairs = zip(table["Train"], table["Test"], strict=True)
-    return {(): float(max((a - b) / abs(a) if a else float(b != 0) for a, b in pairs))}
-
-
 def _weak_segments(value: Any) -> Measured:
     average = value["avg_score"]
     scores = value["weak_segments_list"].iloc[:3, 0]
@@ -82,7 +76,6 @@ MEASURES: dict[str, Callable[[Any], Measured]] = {
     "label_drift": _drift,
     "label_correlation_change": lambda value: each(value["train-test difference"]),
     "prediction_drift": _drift,
-    "performance_gap": _performance_gap,
     "weak_segments": _weak_segments,
 }
 NOTES = {"weak_segments": _segments}

@@ -32,7 +32,7 @@ class Rule:
     deepchecks: str = ""
     condition: str = ""
     arguments: tuple[str, ...] = ()
-    scorers: dict[str, list[str]] = field(default_factory=dict)
+    judged: bool = False
     noise: float = 0
 
     @property

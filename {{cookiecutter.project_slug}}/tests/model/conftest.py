@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,16 @@ from {{ cookiecutter.package_name }}.schema import load_schema
 from {{ cookiecutter.package_name }}.train import encode_target
 
 ROWS = 10_000
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a failing test measured stands in its finding, as `record_property` would put it."""
+    if call.excinfo:
+        item.user_properties += getattr(call.excinfo.value, "measured", {}).items()
+    return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -131,9 +131,12 @@ class SkopsPredictor(Predictor):
         return Found(raw, self._unusual.find(self.encoder.columns(columns)))
 
 
-def load(root: Path, threads: int = 1) -> Predictor:
-    """Raises ``InputError`` where the model is missing, damaged or not the blessed one."""
-    about = blessed(root)
+def load(root: Path, threads: int = 1, about: Blessed | None = None) -> Predictor:
+    """Raises ``InputError`` where the model is missing, damaged or not the blessed one.
+
+    ``about`` says what to load before anything is blessed.
+    """
+    about = about or blessed(root)
     schema = load_schema(root / "schema.yaml")
     try:
         card = json.loads((root / DIRECTORY / CARD).read_text(encoding="utf-8"))
