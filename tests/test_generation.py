@@ -5,11 +5,12 @@ import subprocess
 import tomllib
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from baked import BakedProject
-from conftest import Bake
+from conftest import Bake, bake_into
 from cookiecutter.main import cookiecutter
 
 EVERYWHERE = [
@@ -337,6 +338,13 @@ def test_without_a_broker_nothing_speaks_of_one(example: BakedProject) -> None:
         assert not re.search("faststream|consume:|make consume", example.read(name)), name
 
 
+@pytest.fixture(scope="module")
+def plain_name(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
+    """The example under a name that nothing reads as anything else; to be read, not changed."""
+    names = {"project_slug": "zebra-slug", "package_name": "zebra_package"}
+    return bake_into(tmp_path_factory.mktemp("plain"), **names)
+
+
 LICENSES = {
     "MIT": "Permission is hereby granted",
     "Apache-2.0": "Apache License",
@@ -389,6 +397,47 @@ def test_every_yaml_and_toml_file_is_valid(example: BakedProject) -> None:
     for name in names:
         assert isinstance(yaml.safe_load(example.read(name)), dict), name
     assert tomllib.loads(example.read("pyproject.toml"))["project"]["name"] == "flight-delays"
+
+
+def renamed(value: Any, old: str, new: str) -> Any:
+    """The same with another name in every text of it."""
+    if isinstance(value, dict):
+        return {renamed(key, old, new): renamed(inner, old, new) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [renamed(inner, old, new) for inner in value]
+    return value.replace(old, new) if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("Null", "null"),
+        ("2024", "model_2024"),
+        ("On", "on"),
+        ("1e3", "model_1e3"),
+        ("Yes", "yes"),
+        ("0x1F", "model_0x1f"),
+        ("2024-01-02", "model_2024_01_02"),
+        ("true", "true"),
+    ],
+)
+def test_a_name_that_yaml_and_toml_may_read_otherwise_stays_text(
+    bake: Bake, plain_name: BakedProject, name: str, package: str
+) -> None:
+    project = bake(project_name=name)
+    places = set()
+    slug = name.lower()
+    for file in plain_name.files():
+        if not file.endswith((".yaml", ".yml", ".toml")):
+            continue
+        parse = (
+            tomllib.loads if file.endswith(".toml") else lambda text: [*yaml.safe_load_all(text)]
+        )
+        plain = parse(plain_name.read(file))
+        expected = renamed(renamed(plain, "zebra_package", package), "zebra-slug", slug)
+        assert parse(project.read(file)) == expected, file
+        places |= {file} if expected != plain else set()
+    assert {"params.yaml", "pyproject.toml", "deploy/kubernetes/base/kustomization.yaml"} <= places
 
 
 def test_locks_are_hashed_and_name_no_host(example: BakedProject) -> None:

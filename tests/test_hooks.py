@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -130,6 +131,9 @@ def derive(template_dir: Path, **answers: str) -> dict[str, Any]:
         ("北京 天气", "bei-jing-tian-qi", "bei_jing_tian_qi"),
         ("long " * 40, "-".join(["long"] * 10), "_".join(["long"] * 10)),
         ("***", "-", "_"),
+        ("2024", "2024", "model_2024"),
+        ("9 lives", "9-lives", "model_9_lives"),
+        ("Null", "null", "null"),
     ],
 )
 def test_names_are_derived(template_dir: Path, name: str, slug: str, package: str) -> None:
@@ -157,14 +161,29 @@ def test_what_the_data_decides(
 
 
 def test_questions_are_explained(template_dir: Path) -> None:
-    """Each question has a sentence, each choice a label, and no other prompt is there."""
+    """Each question has a sentence, one with choices lists them, and no other prompt is there."""
     questions = json.loads((template_dir / "cookiecutter.json").read_text(encoding="utf-8"))
     prompts = questions.pop("__prompts__")
     asked = {name: value for name, value in questions.items() if not name.startswith("_")}
     assert list(prompts) == list(asked)
-    for name, value in asked.items():
-        if isinstance(value, list):
-            assert list(prompts[name]) == ["__prompt__", *value]
+    # cookiecutter ends in a traceback where a variable with choices is given another word.
+    assert all(isinstance(value, str) for value in asked.values())
+    choices = load_hook(template_dir, "pre_gen_project").CHOICES
+    for name, words in choices.items():
+        assert asked[name] == words[0]
+        assert re.findall(r"\[bold\](.+?)\[/\]: \S", prompts[name]) == list(words)
+    assert [name for name, text in prompts.items() if "[bold]" in text] == list(choices)
+
+
+def test_an_answer_at_the_prompt_that_is_no_choice(template_dir: Path, tmp_path: Path) -> None:
+    """Return at each question but one: all are shown with their choices, the hook refuses."""
+    answers = "\n" * 7 + "classification\n" + "\n" * 7
+    command = [sys.executable, "-m", "cookiecutter", str(template_dir), "-o", str(tmp_path)]
+    done = subprocess.run(command, input=answers, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "regression: a number\n    Write one of these words (auto): " in done.stdout
+    assert done.stderr.startswith("gatehouse: task 'classification' is none of auto, binary")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_data_is_copied_with_its_pointer(bake: Callable[..., Any], tmp_path: Path) -> None:
@@ -404,9 +423,12 @@ def test_next_commands_work_from_where_the_person_stands(
 
 def load_post_hook(template_dir: Path) -> Any:
     """Return the post-generation hook as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "post_gen_project", template_dir / "hooks" / "post_gen_project.py"
-    )
+    return load_hook(template_dir, "post_gen_project")
+
+
+def load_hook(template_dir: Path, name: str) -> Any:
+    """Return a hook as a module; they are plain Python before they are rendered, too."""
+    spec = importlib.util.spec_from_file_location(name, template_dir / "hooks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

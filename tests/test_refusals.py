@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import csv
+import importlib.metadata
 import importlib.util
+import io
 import os
 import random
+import re
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +44,17 @@ ANSWERS = {
     "id_column": "",
     "github_owner": "",
     "data_remote": "branch",
+    "task": "auto",
+    "broker": "none",
+    "python_version": "3.11",
+    "license": "MIT",
 }
 
 
 @pytest.fixture
-def hook(template_dir: Path) -> Any:
+def hook(template_dir: Path) -> Iterator[Any]:
     """The pre-generation hook as a module; it is plain Python before it is rendered, too."""
+    limit = csv.field_size_limit()
     spec = importlib.util.spec_from_file_location(
         "pre_gen_project", template_dir / "hooks" / "pre_gen_project.py"
     )
@@ -52,7 +62,8 @@ def hook(template_dir: Path) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    csv.field_size_limit(limit)  # of the whole process
 
 
 @pytest.fixture
@@ -99,6 +110,19 @@ def judge(hook: Any) -> Callable[..., str]:
         ({"package_name": "dvc"}, "hide", {"package_name": "dvcs"}),
         ({"package_name": "ops"}, "hide", {"package_name": "mlops"}),
         ({"package_name": "tests"}, "hide", {"package_name": "tester"}),
+        ({"package_name": "xgboost"}, "hide", {"package_name": "xgboost_model"}),
+        ({"package_name": "sigstore"}, "hide", {"package_name": "sigstores"}),
+        ({"package_name": "example"}, "hide", {"package_name": "examples"}),
+        ({"project_slug": "scikit-learn"}, "scikit-learn-model", {"project_slug": "sklearn"}),
+        ({"task": "clustering"}, "give one of them", {"task": "multiclass"}),
+        ({"task": "Binary"}, "did you mean task=binary", {"task": "binary"}),
+        ({"task": ""}, "none of auto, binary, multiclass", {"task": "regression"}),
+        ({"broker": "zeromq"}, "none of none, nats", {"broker": "kafka"}),
+        ({"broker": "rediss"}, "did you mean broker=redis", {"broker": "redis"}),
+        ({"python_version": "3.9"}, "3.11, 3.12, 3.13", {"python_version": "3.12"}),
+        ({"python_version": "3.13.1"}, "did you mean python_version=3.13", {}),
+        ({"license": "GPL"}, "give one of them", {"license": "Proprietary"}),
+        ({"license": "Apache"}, "did you mean license=Apache-2.0", {"license": "Apache-2.0"}),
         ({"data_remote": ""}, "give the word branch", {"data_remote": "branch"}),
         ({"data_remote": "http://a/b"}, "no place", {"data_remote": "s3://bucket/b"}),
         ({"data_remote": "/mnt/data"}, "no place", {"data_remote": "ssh://mnt/data"}),
@@ -381,6 +405,105 @@ def test_unreadable_file(
     assert "cannot be read (Permission denied)" in judge(data=str(data))
 
 
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [
+        ("penguin.csv", "penguins.csv"),
+        ("Penguins.CSV", "penguins.csv"),
+        ("penguins", "penguins.csv"),
+        ("penguins.xlsx", "penguins.csv"),
+        ("late trians/data.csv", "Late Trains/data.csv"),
+        ("late trains/inner/dat.csv", "Late Trains/inner/data.csv"),
+        ("whales.csv", ""),
+        ("nowhere/at/all.csv", ""),
+        ("penguins.csv/x.csv", ""),
+        ("Late Train", ""),  # a folder is no data
+    ],
+)
+def test_a_path_that_is_nearly_right_gets_the_near_name(
+    judge: Callable[..., str], tmp_path: Path, asked: str, near: str
+) -> None:
+    (tmp_path / "Late Trains/inner").mkdir(parents=True)
+    for name in ("penguins.csv", "Late Trains/data.csv", "Late Trains/inner/data.csv"):
+        (tmp_path / name).write_bytes(CSV)
+    said = judge(data=str(tmp_path / asked))
+    assert "was not found" in said
+    assert ("did you mean" in said) == bool(near)
+    assert f"did you mean data={tmp_path / near}, or give" in said or not near
+
+
+@pytest.mark.parametrize(
+    ("url", "command"),
+    [
+        (
+            "https://a.org/b/c.csv",
+            "`curl -fL -o c.csv https://a.org/b/c.csv`, then give data=c.csv",
+        ),
+        ("HTTP://a.org/", "`curl -fL -o data.csv HTTP://a.org/`"),
+        ("https://a.org/x y?z=$(id)", "`curl -fL -o 'x y' 'https://a.org/x y?z=$(id)'`"),
+        ("https://jo:secret@a.org/c.csv", "`curl -fL -o c.csv https://a.org/c.csv`"),
+        ("https://[a.csv", "download it first"),
+        ("s3://bucket/c.parquet", "`aws s3 cp s3://bucket/c.parquet c.parquet`"),
+        ("gs://bucket/c.csv", "`gcloud storage cp gs://bucket/c.csv c.csv`"),
+        ("file:///tmp/c.csv", "copy the file here first"),
+        ("postgresql://jo:secret@host/db", "copy the file here first"),
+    ],
+)
+def test_an_address_is_to_be_downloaded_first(
+    judge: Callable[..., str], url: str, command: str
+) -> None:
+    said = judge(data=url)
+    assert command in said
+    assert "secret" not in said
+
+
+# Import names that differ from the name of the package; what is installed here is asked itself.
+DIFFERENT = {
+    "antlr4-python3-runtime": "antlr4",
+    "atpublic": "public",
+    "azure-core": "azure",
+    "beautifulsoup4": "bs4",
+    "databricks-sdk": "databricks",
+    "dnspython": "dns",
+    "gitpython": "git",
+    "google-auth": "google",
+    "grpcio": "grpc",
+    "nats-py": "nats",
+    "nvidia-ml-py": "pynvml",
+    "proto-plus": "proto",
+    "pyjwt": "jwt",
+    "python-dateutil": "dateutil",
+    "python-dotenv": "dotenv",
+    "pyyaml": "yaml",
+    "pyzmq": "zmq",
+    "ruamel-yaml": "ruamel",
+    "scikit-learn": "sklearn",
+    "websocket-client": "websocket",
+}
+
+
+def test_no_package_of_a_lock_can_be_hidden(hook: Any, template_dir: Path) -> None:
+    """Neither by its own name nor by one that it is imported by; add what is named to the hook."""
+    folder = template_dir / "{{cookiecutter.project_slug}}/requirements"
+    locks = [path for path in folder.iterdir() if path.suffix == ".txt" or "_lock" in path.name]
+    assert len(locks) >= 13
+    packages = {
+        re.sub("[-_.]+", "-", name).lower()
+        for path in locks
+        for name in re.findall(r"^([\w.-]+)(?:\[[^]]*\])?==", path.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {"scikit-learn", "deepchecks", "bentoml", "sigstore", "s3fs", "nats-py"} <= packages
+    locked = {name.replace("-", "_") for name in packages}
+    assert sorted(locked ^ set(hook.LOCKED.split())) == [], "hooks/pre_gen_project.py: LOCKED"
+    imported = {module for name, module in DIFFERENT.items() if name in packages}
+    for module, providers in importlib.metadata.packages_distributions().items():
+        mine = {re.sub("[-_.]+", "-", name).lower() for name in providers}
+        if mine & packages and re.fullmatch("[a-z][a-z0-9_]*", module):
+            imported.add(module)
+    taken = set(f"{hook.LOCKED} {hook.TAKEN}".split()) | sys.stdlib_module_names
+    assert sorted(imported - taken) == [], "hooks/pre_gen_project.py: TAKEN"
+
+
 def test_relative_path(
     judge: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,26 +533,95 @@ def test_relative_path(
     ("answers", "said"),
     [
         ({"project_name": "***"}, "no letter or digit"),
-        ({"project_name": "9 lives"}, "package_name '9_lives'"),
+        ({"package_name": "9_lives"}, "package_name '9_lives'"),
+        ({"task": "clustering"}, "task 'clustering'"),
+        ({"broker": "zeromq"}, "broker 'zeromq'"),
+        ({"python_version": "3.9"}, "python_version '3.9'"),
+        ({"license": "GPL"}, "license 'GPL'"),
+        ({"data": "https://a.org/c.csv"}, "download it first"),
         ({"data": "absent.csv", "target": "late"}, "was not found"),
         ({"target": "'''\"; exit 0 #"}, "target"),
     ],
 )
-def test_refusal_leaves_nothing_behind(
+def test_refusal_is_a_sentence_and_leaves_nothing_behind(
     template_dir: Path, tmp_path: Path, answers: dict[str, str], said: str
 ) -> None:
-    command = [sys.executable, "-m", "cookiecutter", str(template_dir), "--no-input"]
-    done = subprocess.run(
-        [*command, "-o", str(tmp_path), *(f"{name}={text}" for name, text in answers.items())],
+    done = generate(template_dir, tmp_path, answers)
+    assert done.returncode == 1
+    sentence, *after = done.stderr.splitlines()
+    assert sentence.startswith("gatehouse: ")
+    assert said in sentence
+    assert [line for line in after if line] == ["Aborted!"]
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def generate(
+    template: Path, out: Path, answers: dict[str, str], **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run cookiecutter as a person does."""
+    given = [f"{name}={text}" for name, text in answers.items()]
+    return subprocess.run(
+        [sys.executable, "-m", "cookiecutter", str(template), "--no-input", "-o", str(out), *given],
         capture_output=True,
         text=True,
         check=False,
+        **options,
     )
-    sentences = [line for line in done.stderr.splitlines() if line.startswith("gatehouse: ")]
-    assert done.returncode != 0
-    assert len(sentences) == 1
-    assert said in sentences[0]
+
+
+def test_refusal_where_interrupts_are_ignored(template_dir: Path, tmp_path: Path) -> None:
+    """As of a shell's background job: cookiecutter says more then, and ends all the same."""
+
+    def ignore() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    done = generate(template_dir, tmp_path, {"task": "clustering"}, preexec_fn=ignore)
+    assert done.returncode == 1
+    assert done.stderr.startswith("gatehouse: task 'clustering' is none of")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_refusal_keeps_what_was_there(template_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "flight-delays").mkdir()
+    (tmp_path / "flight-delays/mine.txt").touch()
+    command = [sys.executable, "-m", "cookiecutter", str(template_dir), "--no-input", "-f"]
+    done = subprocess.run([*command, "-o", str(tmp_path), "task=no"], capture_output=True)
+    assert done.returncode == 1
+    assert (tmp_path / "flight-delays/mine.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("/usr/bin/python /usr/bin/cookiecutter x", True),
+        ("python -m cookiecutter x", True),
+        ("python -I -m cookiecutter x", True),
+        ("cruft create x", True),
+        ("python -m pytest cookiecutter", False),
+        ("python generate.py cookiecutter", False),
+        ("python", False),
+    ],
+)
+def test_only_the_command_line_is_interrupted(
+    hook: Any, monkeypatch: pytest.MonkeyPatch, command: str, expected: bool
+) -> None:
+    """From /proc, and where there is none by ps."""
+
+    def words(*_: object, **__: object) -> Any:
+        return io.StringIO("\0".join(command.split()) + "\0")
+
+    def no_proc(*_: object, **__: object) -> Any:
+        raise FileNotFoundError
+
+    def ps(*_: object, **__: object) -> Any:
+        return subprocess.CompletedProcess([], 0, stdout=f"{command}\n")
+
+    monkeypatch.setattr(hook, "open", words, raising=False)
+    assert hook.on_command_line() == expected
+    monkeypatch.setattr(hook, "open", no_proc, raising=False)
+    monkeypatch.setattr(subprocess, "run", ps)
+    assert hook.on_command_line() == expected
 
 
 def test_refusal_is_an_exception_for_callers(bake: Callable[..., Any]) -> None:
