@@ -22,7 +22,7 @@ def test_setup_pipeline_gate(
     project.borrow_environments(environments).be_patient()
     declare_personal(table, project, project.make("setup").stderr)
     project.make("pipeline", "gate")
-    check_schema(table, project.yaml("schema.yaml"))
+    check_schema(table, project.yaml("schema.yaml"), project.read("schema.yaml"))
     assert not [f for f in findings(project) if f["status"] == "error"]
     predict(table, project, tmp_path)
     project.run(".venv/bin/python", "-m", "pytest", "-q", "tests/data", "tests/model")
@@ -36,11 +36,12 @@ def declare_personal(table: Table, project: BakedProject, said: str) -> None:
         project.replace("schema.yaml", f"  {name}: {{", f"  {name}: {{pii: true, ")
 
 
-def check_schema(table: Table, schema: dict[str, Any]) -> None:
+def check_schema(table: Table, schema: dict[str, Any], text: str) -> None:
     assert schema["task"] == table.task
     ignored = {n for n, column in schema["columns"].items() if column["role"] == "ignore"}
     assert ignored == table.ignored
-    assert all("note" in schema["columns"][name] for name in ignored)
+    lines = {line.partition(": {")[0].strip(): line for line in text.splitlines()}
+    assert all("} # " in lines[name] for name in ignored)
 
 
 def findings(project: BakedProject) -> list[dict[str, Any]]:

@@ -1,12 +1,15 @@
 """Verb ``schema init``: describe every column of the dataset once; from then on people own it."""
 
 import io
+import json
+import re
 import subprocess
 import sys
+import textwrap
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -24,8 +27,21 @@ DATASET = Path("data/dataset.parquet")
 MAX_CATEGORIES = 100  # a longer list helps nobody who reads schema.yaml
 MAX_CLASSES = 1000
 MAX_INTEGER_CLASSES = 10  # more different whole numbers than this are a quantity
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-FREE_TEXT = 50  # mean number of characters
+FEW = 20  # so few different values are categories, whatever they look like
+FREE_TEXT, WORDS = 50, 2  # mean number of characters, and of gaps between words
+NEARLY = 0.95  # of an index that was glued together from two tables
+WIDTH = 100  # of the table on the console
+# As pandas, R, polars and people call the column of row names.
+INDEX_NAMES = (
+    r"|unnamed[:_ ]*\d+(_level_\d+)?|level_0|row[._ ]?(names?|numbers?|nr|no|num|id|index)?"
+    r"|(__)?index(_level_\d+)?(__)?|\.\.\.1|_c0|idx|obs|observation|#"
+)
+ID_NAMES = (
+    r"(?i:(^|[^a-z])(ids?|uuid|guid|key|pk|no\.?|nr\.?|number|code)$)"
+    r"|(?i:^id[^a-z])|[a-z](ID|Id|Key|No|Nr)$"
+)
+# Written by the science beside each column of the dataset.
+DECIDED = b"decided"
 
 
 def init(*, force: bool) -> int:
@@ -35,78 +51,177 @@ def init(*, force: bool) -> int:
         raise Stop(f"{SCHEMA}: columns is no mapping: restore it with `git checkout {SCHEMA}`")
     if schema.get("columns") and not force:
         count = len(schema["columns"])
-        say(f"schema: {SCHEMA} describes {count} columns already (--force infers them again)")
+        say(f"schema: {SCHEMA} describes {count} columns (`make schema FORCE=1` infers them again)")
+        _refuse_no_feature(schema["columns"], {})
         return GOOD
     _ingest(schema)
     table = pq.read_table(DATASET)
-    described = describe(table, schema, read_yaml(Path("params.yaml")))
-    _write(described)
+    described, reasons = describe(table, schema, read_yaml(Path("params.yaml")))
+    _write(described, reasons)
     roles = [column["role"] for column in described["columns"].values()]
     say(
         f"schema: {described['task']} on {schema['target']!r}, {roles.count('feature')} features, "
         f"{roles.count('ignore')} ignored: review {SCHEMA} and commit it"
     )
-    for name, column in described["columns"].items():
-        if column["role"] == "ignore":
-            say(f"schema: {name!r} is no feature: {column['note']}")
+    for line in console_table(described["columns"], reasons):
+        say(line)
+    for warning in variants(table[schema["target"]], schema["target"], described["classes"]):
+        say(f"schema: {warning}")
     for finding in personal(table, described):
         name = finding.check.removeprefix("personal: ")
         say(f"schema: {name!r} looks personal: {finding.message}. {finding.fix}")
+    _refuse_no_feature(described["columns"], reasons)
     return GOOD
 
 
 def _ingest(schema: dict[str, Any]) -> None:
     # The science reads the source, not we; without columns it infers the types.
+    before = SCHEMA.read_text(encoding="utf-8")
     if schema.get("columns"):
-        _write(schema | {"columns": {}})
+        _write(schema | {"columns": {}}, {})
     code = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", "ingest"], check=False
     ).returncode
     if code:
         if schema.get("columns"):
-            _write(schema)
+            write_text(SCHEMA, before)
         raise Stop("the source could not be read: mend what is said above, then `make schema`")
 
 
-def describe(table: pa.Table, schema: dict[str, Any], params: dict[str, Any]) -> dict[str, Any]:
-    """The content of ``schema.yaml`` for this table; reads only, and never keeps a value but
-    ranges, categories and classes.
+def _refuse_no_feature(columns: dict[str, Any], reasons: dict[str, str]) -> None:
+    """Nothing is taken back in silence: what no model can use is a person's to decide."""
+    if any(
+        column.get("role", "feature") in ("feature", "text", "time") for column in columns.values()
+    ):
+        return
+    left = [name for name, column in columns.items() if column.get("role") == "ignore"]
+    named = [f"{name!r}" + (f" ({reasons[name]})" if name in reasons else "") for name in left[:5]]
+    more = f" and {len(left) - 5:,} more" if left[5:] else ""
+    what = f"no column is left as a feature: {', '.join(named)}{more}" if left else "no feature"
+    raise Stop(
+        f"{what}; write `role: feature` or, for free text, `role: text` for one in {SCHEMA}, or "
+        "add columns to the source"
+    )
+
+
+def console_table(columns: dict[str, dict[str, Any]], reasons: dict[str, str]) -> list[str]:
+    """What was decided about each column, and why: a line each, like neighbours in one."""
+    rows = [("column", "type", "role", "why")]
+    for (type_, role, why, _), names in groupby(
+        columns,
+        key=lambda n: (columns[n]["type"], columns[n]["role"], reasons.get(n, ""), _stem(n)),
+    ):
+        run = list(names)
+        shown = [f"{run[0]} … {run[-1]}"] if run[2:] else run
+        rows += [(name, type_, role, why) for name in shown]
+    widths = [min(max(len(row[k]) for row in rows), 32) for k in range(3)]
+    lines = []
+    for row in rows:
+        start = "  ".join(_cut(row[k], widths[k]).ljust(widths[k]) for k in range(3))
+        said = textwrap.wrap(row[3], max(WIDTH - len(start) - 2, 30)) or [""]
+        lines += [f"{start}  {said[0]}".rstrip()]
+        lines += [" " * (len(start) + 2) + line for line in said[1:]]
+    return lines
+
+
+def _stem(name: str) -> str:
+    """``sensor`` for ``sensor 12``; the name itself where it ends in no number."""
+    return re.sub(r"\d+$", "", name) or name
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def variants(values: pa.ChunkedArray, target: str, classes: list[Any]) -> list[str]:
+    """A warning where classes differ in case or blanks alone."""
+    alike: dict[str, list[str]] = {}
+    for label in classes:
+        if isinstance(label, str):
+            alike.setdefault(label.strip().casefold(), []).append(label)
+    pairs = [labels for labels in alike.values() if len(labels) > 1]
+    if not pairs:
+        return []
+    counts = {str(pair["values"]): pair["counts"] for pair in pc.value_counts(values).to_pylist()}
+    said = "; ".join(
+        ", ".join(f"{label!r} ({counts.get(label, 0):,} rows)" for label in labels)
+        for labels in pairs[:5]
+    )
+    return [
+        f"WARNING: {sum(map(len, pairs)):,} of {len(classes):,} classes of {target!r} differ in "
+        f"case or blanks alone: {said}. If they are the same, set `join_variants: true` under "
+        "ingest in params.yaml, then `make schema FORCE=1`"
+    ]
+
+
+def describe(
+    table: pa.Table, schema: dict[str, Any], params: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The content of ``schema.yaml`` for this table, and for columns why it is so.
+
+    Reads only, and never keeps a value but ranges, categories and classes.
     """
     target, time, key = schema["target"], schema.get("time_column"), schema.get("id_column")
     for role, name in (("time_column", time), ("id_column", key)):
         if name and name not in table.column_names:
             raise Stop(f"schema.yaml: {role} {name!r} is no column of the data: correct it")
-    if time and not (
-        pa.types.is_timestamp(table.schema.field(time).type)
-        or pa.types.is_integer(table.schema.field(time).type)
-        or pa.types.is_floating(table.schema.field(time).type)
-    ):
+    seen = {name: _seen(table.schema.field(name)) for name in table.column_names}
+    if time and pa.types.is_string(table.schema.field(time).type):
+        reason = _what(seen[time]["doubt"]) or "text that is no date in one known format"
         raise Stop(
-            f"time_column {time!r} holds text that is no date in one known format: convert it to "
-            "ISO 8601, or name no time_column in schema.yaml"
+            f"time_column {time!r} holds {reason}: convert it to ISO 8601 in the source or in "
+            "`prepare` of ingest.py, or name no time_column in schema.yaml"
         )
     told = set(schema.get("ignore") or [])
     derived = ((params.get("ingest") or {}).get("derive_target") or {}).get("source")
-    columns = {}
+    columns, reasons = {}, {}
     for name in table.column_names:
-        column = _column(table[name])
+        settings, doubt = seen[name]["settings"], seen[name]["doubt"]
+        column = _column(table[name]) | settings
+        role, why = "feature", ""
         if name == target:
-            column |= {"role": "target", "nullable": False}
+            role, column["nullable"] = "target", False
         elif name == time:
-            column |= {"role": "time"}
+            role = "time"
         elif name == key:
-            column |= {"role": "id"}
+            role = "id"
         elif name == derived:
-            column |= {"role": "ignore", "note": "the target is made from it"}
+            role, why = "ignore", "the target is made from it"
         elif name in told:
-            column |= {"role": "ignore", "note": "named under ignore"}
-        elif note := _no_feature(table[name]):
-            column |= {"role": "ignore", "note": note}
+            role, why = "ignore", "named under ignore"
+        elif useless := _no_feature(name, table[name], doubt):
+            role, why = "ignore", useless
+            column.pop("categories", None)
+        else:
+            why = doubt
+        if role != "feature":
+            column.pop("ordered", None)
+        if not why and _constant(table[name]):
+            why = "one value only"
+        column["role"] = role
         columns[name] = column
-    _keep_one(columns)
-    task, classes = _task(table[target], schema)
+        reasons[name] = "; ".join(dict.fromkeys(filter(None, (why, seen[name]["why"]))))
+    task, classes = _task(table[target], schema, seen[target]["doubt"])
     identity = "id" if key else _identity(table)
-    return schema | {"task": task, "classes": classes, "identity": identity, "columns": columns}
+    filled = schema | {"task": task, "classes": classes, "identity": identity, "columns": columns}
+    return filled, {name: why for name, why in reasons.items() if why}
+
+
+def _seen(field: pa.Field) -> dict[str, Any]:
+    """What reading the source decided about a column, as ingest left it with the field."""
+    said = (field.metadata or {}).get(DECIDED)
+    found: dict[str, Any] = json.loads(said) if said else {}
+    return {"settings": {}, "why": "", "doubt": "", **found}
+
+
+def _what(doubt: str) -> str:
+    """What a column holds, without what its line of schema.yaml could do: it has none yet."""
+    return doubt.partition(": ")[0]
+
+
+def _constant(values: pa.ChunkedArray) -> bool:
+    limits = pc.min_max(values).as_py()
+    return bool(values.null_count == 0 and limits["min"] == limits["max"])
 
 
 def _column(values: pa.ChunkedArray) -> dict[str, Any]:
@@ -127,70 +242,65 @@ def _column(values: pa.ChunkedArray) -> dict[str, Any]:
             column |= {"min": limits["min"], "max": limits["max"]}
     else:
         distinct = pc.count_distinct(values).as_py()
-        if 0 < distinct <= MAX_CATEGORIES and not _no_feature(values):
+        if 0 < distinct <= MAX_CATEGORIES:
             column["categories"] = sorted(pc.unique(values.drop_null()).to_pylist())
-    if pc.count_distinct(values, mode="all").as_py() == 1:
-        column["note"] = "one value only"
     return column
 
 
-def _no_feature(values: pa.ChunkedArray) -> str | None:
+def _no_feature(name: str, values: pa.ChunkedArray, doubt: str) -> str | None:
     """Why a column cannot help a model, or None."""
     known = len(values) - values.null_count
     if known == 0:
         return "all values are missing"
+    if pa.types.is_integer(values.type):
+        return _index(name, values)
+    if not pa.types.is_string(values.type):
+        return None
     distinct = pc.count_distinct(values).as_py()
-    if _decimal_comma(values):
-        return "numbers with a decimal comma: set ingest.decimal in params.yaml"
-    if pa.types.is_string(values.type) and distinct > 20:
-        numbers = pc.sum(pc.match_substring_regex(values, _NUMBER).cast(pa.int64())).as_py()
-        if known / 2 < numbers < known:
-            return (
-                f"numbers mixed with other text in {known - numbers:,} rows: mend them, or add "
-                "what means missing to ingest.null_values in params.yaml"
-            )
-        if distinct > known / 2:
-            return f"text-like identifier: {distinct:,} different values in {known:,} rows"
-        if pc.mean(pc.utf8_length(values)).as_py() > FREE_TEXT:
-            return "free text"
-    if pa.types.is_integer(values.type) and distinct == known > 20:
-        # Rows without a target are gone by now, so a row number may have gaps.
-        limits, steps = pc.min_max(values).as_py(), np.diff(values.drop_null().to_numpy())
-        if limits["max"] - limits["min"] < 1.5 * known and (steps > 0).all():
-            return "row number: it only counts up"
+    if distinct <= FEW:
+        return None
+    if doubt:
+        return doubt
+    if pc.mean(pc.utf8_length(values)).as_py() > FREE_TEXT or (
+        distinct > known / 2 and pc.mean(pc.count_substring_regex(values, r"\s+")).as_py() >= WORDS
+    ):
+        return "free text: `role: text` uses it"
+    if distinct > known / 2:
+        return f"text-like identifier: {distinct:,} different values in {known:,} rows"
     return None
 
 
-def _decimal_comma(values: pa.ChunkedArray) -> bool:
-    if not pa.types.is_string(values.type):
-        return False
-    pattern = r"^\s*[+-]?\d{1,3}(\.?\d{3})*,\d+\s*$"
-    share = pc.mean(pc.match_substring_regex(values, pattern).cast(pa.int8())).as_py()
-    return bool(share and share > 0.5)
+def _index(name: str, values: pa.ChunkedArray) -> str | None:
+    """Why whole numbers only name the rows, or None: income may be unique, too."""
+    known = len(values) - values.null_count
+    distinct = pc.count_distinct(values).as_py()
+    if distinct <= FEW or distinct < NEARLY * known:
+        return None
+    if re.fullmatch(INDEX_NAMES, name, re.IGNORECASE):
+        return "row number: a saved index"
+    if distinct < known:
+        return None
+    # Rows without a target are gone by now, so a row number may have gaps.
+    limits = pc.min_max(values).as_py()
+    if limits["max"] - limits["min"] < 1.5 * known:
+        return "row number: each whole number of a range once"
+    if re.search(ID_NAMES, name):
+        return f"identifier: {distinct:,} different whole numbers in {known:,} rows"
+    return None
 
 
-def _keep_one(columns: dict[str, dict[str, Any]]) -> None:
-    """A table of which nothing would be left gets its guessed-away columns back."""
-    if any(column["role"] in ("feature", "time") for column in columns.values()):
-        return
-    for column in columns.values():
-        if column["role"] == "ignore" and not column["note"].startswith(("named", "the target")):
-            column |= {"role": "feature"}
-    if not any(column["role"] == "feature" for column in columns.values()):
-        raise Stop("no column is left as a feature: add columns to the source")
-
-
-def _task(values: pa.ChunkedArray, schema: dict[str, Any]) -> tuple[str, list[Any]]:
+def _task(values: pa.ChunkedArray, schema: dict[str, Any], doubt: str) -> tuple[str, list[Any]]:
     """The task and its classes; ``auto`` is decided by type and number of different values."""
     target, asked = schema["target"], schema.get("task", "auto")
     if pa.types.is_timestamp(values.type):
         raise Stop(f"target {target!r} is a date: derive a number or a class from it")
-    if _decimal_comma(values):
-        raise Stop(
-            f"target {target!r} is a number with a decimal comma: set ingest.decimal in params.yaml"
-        )
     distinct = pc.unique(values.drop_null()).to_pylist()
     numeric = not (pa.types.is_string(values.type) or pa.types.is_boolean(values.type))
+    if doubt and len(distinct) > FEW:
+        raise Stop(
+            f"target {target!r} holds {_what(doubt)}: set ingest.decimal in params.yaml, or make "
+            "it plain in the source or in `prepare` of ingest.py"
+        )
     whole = numeric and all(float(value).is_integer() for value in distinct[: MAX_CLASSES + 1])
     if len(distinct) < 2:
         raise Stop(f"target {target!r} has one value only: add rows of another class or value")
@@ -228,8 +338,8 @@ def _identity(table: pa.Table) -> str:
     return "occurrence" if largest > 1 and largest > 0.05 * table.num_rows else "content"
 
 
-def _write(schema: dict[str, Any]) -> None:
-    """Replace the values of ``schema.yaml`` and keep its comments."""
+def _write(schema: dict[str, Any], reasons: dict[str, str]) -> None:
+    """Replace the values of ``schema.yaml`` and keep its comments; a reason stands beside."""
     dumper = YAML()
     dumper.width = 10_000
     dumper.preserve_quotes = True
@@ -240,6 +350,10 @@ def _write(schema: dict[str, Any]) -> None:
     document["classes"] = _flow(schema.get("classes") or [])
     columns = {_quoted(name): _flow(column) for name, column in schema["columns"].items()}
     document["columns"] = CommentedMap(columns)
+    for name in columns:
+        if why := reasons.get(name):
+            line = "".join(sign if sign.isprintable() else " " for sign in why)
+            document["columns"].yaml_add_eol_comment(line, name, column=0)
     buffer = io.StringIO()
     dumper.dump(document, buffer)
     write_text(SCHEMA, buffer.getvalue())

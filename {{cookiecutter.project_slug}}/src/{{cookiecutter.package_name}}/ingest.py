@@ -41,8 +41,30 @@ def whole_classes(table: pa.Table, schema: Schema) -> pa.Table:
         return table
     if not pc.all(pc.equal(values, pc.floor(values))).as_py():
         return table
+    return _with_target(table, schema, values.cast(pa.int64()))
+
+
+def join_variants(table: pa.Table, schema: Schema) -> pa.Table:
+    """Classes that differ in case or blanks alone become the one that schema.yaml names, or the
+    most frequent one.
+    """
+    values = table[schema.target]
+    if not pa.types.is_string(values.type):
+        return table
+    pairs = pc.value_counts(values.drop_null()).to_pylist()
+    pairs.sort(key=lambda p: (p["values"] not in schema.labels, -p["counts"], p["values"]))
+    name_of: dict[str, str] = {}
+    for pair in pairs:
+        name_of.setdefault(pair["values"].strip().casefold(), pair["values"])
+    known = pa.array([pair["values"] for pair in pairs], pa.string())
+    joined = [name_of[pair["values"].strip().casefold()].strip() for pair in pairs]
+    return _with_target(table, schema, pa.array(joined).take(pc.index_in(values, known)))
+
+
+def _with_target(table: pa.Table, schema: Schema, values: pa.ChunkedArray) -> pa.Table:
     position = table.column_names.index(schema.target)
-    return table.set_column(position, schema.target, values.cast(pa.int64()))
+    field = table.schema.field(position).with_type(values.type)
+    return table.set_column(position, field, values)
 
 
 def ingest() -> str:
@@ -50,7 +72,7 @@ def ingest() -> str:
     options = load_params().ingest
     schema = load_schema(filled=False)
     say(f"ingest: reading {options.source}")
-    table = prepare(read_table(options.source, options, schema.columns))
+    table = prepare(read_table(options.source, options, schema.columns, schema.target))
     if options.derive_target:
         table = derive_target(table, options.derive_target)
     if schema.target not in table.column_names:
@@ -58,12 +80,14 @@ def ingest() -> str:
             f"{options.source} has no column {schema.target!r}, the target: "
             "correct target in schema.yaml"
         )
-    labelled = table.filter(pc.is_valid(table[schema.target]))
+    dropped = table[schema.target].null_count
+    labelled = table.filter(pc.is_valid(table[schema.target])) if dropped else table
     if labelled.num_rows == 0:
         raise InputError(f"{options.source} has no row with a {schema.target!r}: add labelled rows")
     labelled = whole_classes(labelled, schema)
+    if options.join_variants:
+        labelled = join_variants(labelled, schema)
     write_table(labelled, DATASET)
-    dropped = table.num_rows - labelled.num_rows
     note = f", {dropped:,} without a target left out" if dropped else ""
     return f"{labelled.num_rows:,} rows x {labelled.num_columns} columns in {DATASET}{note}"
 

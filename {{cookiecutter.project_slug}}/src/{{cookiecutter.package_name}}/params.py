@@ -28,8 +28,9 @@ class Ingest(_Section):
     source: Path
     encoding: str = "utf-8"
     delimiter: str | None = Field(None, min_length=1, max_length=1)
-    decimal: str = Field(".", min_length=1, max_length=1)
-    null_values: list[str] = ["", "NA", "N/A", "NaN", "nan", "NULL", "null", "None"]
+    decimal: Literal[".", ","] | None = Field(None, description="None: decided from the file")
+    null_values: list[str] | None = Field(None, description="None: decided column by column")
+    join_variants: bool = Field(False, description="Yes, yes and 'YES ' of a target are one class")
     derive_target: DerivedTarget | None = None
 
 

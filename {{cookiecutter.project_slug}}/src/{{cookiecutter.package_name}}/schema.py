@@ -43,7 +43,15 @@ class Column(BaseModel):
     null_values: list[str] = Field(
         default_factory=list, description="words of a string column that mean missing, everywhere"
     )
-    note: str | None = None
+    note: str | None = Field(
+        None, description="a remark that `ops doctor` repeats until it is gone"
+    )
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        if self.thousands and self.thousands == self.decimal:
+            raise ValueError("decimal and thousands cannot be the same mark")
+        return self
 
 
 class Schema(BaseModel):

@@ -2,12 +2,11 @@
 
 A CSV file has no types. Where ``schema.yaml`` names a type, the column is read as that; a column
 that does not fit stays text, so that the data gate can say so. Without a schema every column is
-read as text and gets the narrowest type that *all* its values fit, so that neither the first
-thousand rows nor the size of a block decides.
+read as text and ``infer`` decides from *all* its values, so that neither the first thousand rows
+nor the size of a block does; why it decided so goes with the field, as its metadata.
 """
 
 import csv
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from .cells import ARROW_TYPES, MARKS, WORDS, convert, finite
+from .infer import TOO_LONG, Decision, infer
 from .params import Ingest
 from .schema import Column, ColumnType
 from .stage import InputError, whole_file
@@ -28,26 +29,14 @@ if TYPE_CHECKING:
 
 PARQUET = (".parquet", ".pq")
 DELIMITERS = (",", ";", "\t", "|")
-ARROW_TYPES: dict[ColumnType, pa.DataType] = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "datetime": pa.timestamp("us"),
-}
-# Tried after ISO 8601; a column that fits more than one (01/02/2013) stays text.
-DATE_FORMATS = tuple(
-    date + time
-    for date in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d")
-    for time in ("", " %H:%M", " %H:%M:%S")
-    if date + time != "%Y%m%d"
-)
-_LEADING_ZERO = r"^\s*[+-]?0[0-9]"
 CHUNK_ROWS, CHUNK_BYTES = 100_000, 16 * 2**20
 
 
 def read_table(
-    path: Path, options: Ingest, columns: Mapping[str, Column] | None = None
+    path: Path,
+    options: Ingest,
+    columns: Mapping[str, Column] | None = None,
+    target: str | None = None,
 ) -> pa.Table:
     """Read ``path``; ``columns`` are the types to read as, from ``schema.yaml``.
 
@@ -55,20 +44,41 @@ def read_table(
     """
     _refuse_no_file(path, options)
     columns = columns or {}
+    decided: dict[str, Decision] = {}
     try:
         if path.suffix.lower() in PARQUET:
-            table = _normalise(path, pq.read_table(path, partitioning=None))
+            table = _normalise(path, pq.read_table(path, partitioning=None), decided)
         else:
             table = _read_csv(path, options, columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(_explain(path, options, error)) from None
     if table.num_rows == 0:
         raise InputError(f"{path} has no rows: put a table with data in its place")
+    values = dict(zip(table.column_names, table.columns, strict=True))
+    del table  # so that the text of a column can go as soon as its values are there
+    unknown = {
+        name: values[name]
+        for name in values
+        if name not in columns and name not in decided and pa.types.is_string(values[name].type)
+    }
+    for name in values:
+        if name in columns:
+            values[name] = _typed(values[name], columns[name], options)
+        elif name in unknown:
+            values[name] = None
+        else:
+            values[name] = finite(values[name])
+    found = infer(unknown, decimal=options.decimal, null_values=options.null_values, target=target)
+    decided = {name: about for name, about in (found | decided).items() if name not in columns}
+    values |= unknown
     return pa.table(
-        {
-            name: _typed(table[name], columns.get(name), options.decimal)
-            for name in table.column_names
-        }
+        list(values.values()),
+        pa.schema(
+            pa.field(
+                name, array.type, metadata=decided[name].metadata() if name in decided else None
+            )
+            for name, array in values.items()
+        ),
     )
 
 
@@ -84,17 +94,18 @@ def read_chunks(path: Path, options: Ingest, columns: Mapping[str, Column]) -> I
         if path.suffix.lower() in PARQUET:
             batches = pq.ParquetFile(path).iter_batches(CHUNK_ROWS)
             pieces: Iterator[pa.Table] = (
-                _normalise(path, pa.Table.from_batches([batch])) for batch in batches
+                _normalise(path, pa.Table.from_batches([batch]), {}) for batch in batches
             )
         else:
             pieces = _csv_chunks(path, options)
+        other = Column(type="string")
         for table in pieces:
             rows += table.num_rows
             yield pa.table(
                 {
-                    name: _typed(table[name], columns[name], options.decimal)
-                    if name in columns
-                    else _finite(table[name])
+                    name: _typed(table[name], columns.get(name, other), options)
+                    if name in columns or pa.types.is_string(table[name].type)
+                    else finite(table[name])
                     for name in table.column_names
                 }
             )
@@ -206,7 +217,7 @@ def _parse_csv(
     direct = {  # read at once as what they are; the rest goes through text
         name: ARROW_TYPES[column.type]
         for name in names
-        if (column := columns.get(name)) and column.type != "datetime"
+        if (column := columns.get(name)) and _is_plain(column, options)
     }
     text = dict.fromkeys(names, pa.string())
     if direct:
@@ -217,6 +228,13 @@ def _parse_csv(
     except pa.ArrowInvalid:
         # Only one thread at a time can count rows, and a person needs the number.
         return _csv(path, options, names, delimiter, text, threads=False)
+
+
+def _is_plain(column: Column, options: Ingest) -> bool:
+    """Whether the reader itself can make values of the text: faster, and less memory."""
+    if column.type == "datetime" or column.unit or column.thousands or column.null_values:
+        return False
+    return column.type != "number" or (column.decimal or options.decimal or ".") == "."
 
 
 def _csv(
@@ -246,9 +264,9 @@ def _csv_options(
         ),
         "convert_options": pacsv.ConvertOptions(
             column_types=types,
-            null_values=options.null_values,
-            strings_can_be_null=True,
-            decimal_point=options.decimal,
+            # Of text a word is a value, until its column says that it means missing.
+            null_values=["", *WORDS, *MARKS, *(options.null_values or [])],
+            strings_can_be_null=False,
         ),
     }
 
@@ -258,114 +276,79 @@ def _has_quotes(path: Path) -> bool:
         return any(b'"' in chunk for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
-def _typed(values: pa.ChunkedArray, column: Column | None, decimal: str) -> pa.ChunkedArray:
-    """``values`` as ``column`` says, or as what they look like; never an error."""
-    values = _finite(values)
-    if column is None:
-        values = _inferred(values, decimal) if pa.types.is_string(values.type) else values
-    elif values.type != ARROW_TYPES[column.type]:
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            values = _cast(values, column.type, decimal, column.format)
-        if column.type == "integer" and pa.types.is_string(values.type):
-            with suppress(pa.ArrowInvalid):  # 5.0 is whole, 5.5 stays text
-                values = _cast(values, "number", decimal).cast(ARROW_TYPES["integer"])
-    return _finite(values)
-
-
-def _finite(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_floating(values.type):
-        # No model can use an infinite value, and JSON cannot carry one: it counts as missing.
-        values = pc.if_else(pc.is_finite(values), values, pa.scalar(None, values.type))
-    return values
-
-
-def _inferred(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
-    if values.null_count == len(values):
-        return values
-    zeros = pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py()
-    candidates: list[ColumnType] = ["boolean", "datetime"]
-    if not zeros or _all_decimal(values):  # 007 and 01234 are codes, 0.5 is a number
-        candidates = ["integer", "number", *candidates]
-    for kind in candidates:
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return _cast(values, kind, decimal)
-    return values
-
-
-def _all_decimal(values: pa.ChunkedArray) -> bool:
-    return bool(pc.all(pc.match_substring_regex(values, r"^\s*[+-]?[0-9]*[.,][0-9]+")).as_py())
-
-
-def _cast(
-    values: pa.ChunkedArray, kind: ColumnType, decimal: str, fmt: str | None = None
-) -> pa.ChunkedArray:
+def _typed(values: pa.ChunkedArray, column: Column, options: Ingest) -> pa.ChunkedArray:
+    """``values`` as ``column`` says; as they are where one does not fit, and never an error."""
+    want = ARROW_TYPES[column.type]
     if not pa.types.is_string(values.type):
-        return values.cast(ARROW_TYPES[kind])
-    values = pc.utf8_trim_whitespace(values)
-    # A cell of nothing but blanks is missing.
-    values = pc.if_else(pc.equal(values, ""), pa.scalar(None, pa.string()), values)
-    if kind == "datetime":
-        return _datetime(values, fmt)
-    if kind == "number" and decimal != ".":
-        values = _with_point(values, decimal)
-    return values.cast(ARROW_TYPES[kind])
-
-
-def _with_point(values: pa.ChunkedArray, decimal: str) -> pa.ChunkedArray:
-    """1.234,5 as 1234.5; a point that does not group thousands is no number then."""
-    pointed = values.filter(pc.match_substring(values, "."))
-    grouped = r"^[+-]?\d{1,3}(\.\d{3})+(" + re.escape(decimal) + r"\d*)?$"
-    if len(pointed) and not pc.all(pc.match_substring_regex(pointed, grouped)).as_py():
-        raise pa.ArrowInvalid("a point that groups no thousands")
-    return pc.replace_substring(pc.replace_substring(values, ".", ""), decimal, ".")
-
-
-def _datetime(values: pa.ChunkedArray, fmt: str | None) -> pa.ChunkedArray:
-    """Text to UTC without a zone: by ``fmt``, ISO 8601, or the only other format that fits."""
-    naive = ARROW_TYPES["datetime"]
-    if fmt:
-        return pc.strptime(values, format=fmt, unit="us")
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            values = values if values.type == want else values.cast(want)
+        return finite(values)
+    if column.decimal is None and column.thousands != options.decimal:
+        column = column.model_copy(update={"decimal": options.decimal})
     with suppress(pa.ArrowInvalid):
-        return values.cast(naive)
-    with suppress(pa.ArrowInvalid):
-        return values.cast(pa.timestamp("us", "UTC")).cast(naive)
-    fits = []
-    for candidate in DATE_FORMATS:
-        with suppress(pa.ArrowInvalid):
-            fits.append(pc.strptime(values, format=candidate, unit="us"))
-    if len(fits) != 1:
-        raise pa.ArrowInvalid("no date format, or more than one")
-    return fits[0]
+        return convert(values, column, options.null_values)
+    return convert(values, Column(type="string"), options.null_values)
 
 
-def _normalise(path: Path, table: pa.Table) -> pa.Table:
-    """The many types of a Parquet file, as the five of ``schema.yaml``."""
+def _normalise(path: Path, table: pa.Table, decided: dict[str, Decision]) -> pa.Table:
+    """The many types of a Parquet file, as the five of ``schema.yaml``; ``decided``: what of them
+    the five cannot say.
+    """
     columns = {}
     for name, values in zip(clean_names(path, table.column_names), table.columns, strict=True):
         kind = values.type
         if pa.types.is_dictionary(kind):
+            if kind.ordered and _is_text(kind.value_type):
+                order = values.combine_chunks().unify_dictionaries().chunk(0).dictionary.to_pylist()
+                column = Column(type="string", ordered=True, categories=order)
+                decided[name] = Decision(column, "categories in their order")
             values, kind = values.cast(kind.value_type), kind.value_type
-        if pa.types.is_integer(kind):
-            target: ColumnType = "integer"
-            if kind == pa.uint64() and (pc.max(values).as_py() or 0) >= 2**63:
-                target = "number"
-        elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-            target = "number"
-        elif pa.types.is_boolean(kind):
-            target = "boolean"
-        elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-            target = "datetime"
-            if getattr(kind, "tz", None):  # its values are UTC already
-                values = values.cast(pa.timestamp("us", kind.tz), safe=False)
-        elif pa.types.is_null(kind) or _is_text(kind):
-            target = "string"
-        else:
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            with suppress(pa.ArrowInvalid):  # text that its writer did not call so
+                values, kind = values.cast(pa.large_string()), pa.large_string()
+        if pa.types.is_time(kind) or pa.types.is_duration(kind):
+            values, kind = _seconds(values), pa.float64()
+            decided[name] = Decision(Column(type="number", unit="s"), "in seconds")
+        target = _kind(kind)
+        if target is None:
             raise pa.ArrowInvalid(f"column {name!r} holds {kind}; make it a number, text or date")
+        if target == "integer" and _too_long(values):
+            target = "string"
+            decided[name] = Decision(Column(type="string"), doubt=TOO_LONG)
+        if getattr(kind, "tz", None):  # its values are UTC already
+            values = values.cast(pa.timestamp("us", kind.tz), safe=False)
         if target == "string" and not _is_utf8(values):
             raise pa.ArrowInvalid(f"column {name!r} holds bytes that are no UTF-8 text; mend them")
         # Digits beyond microseconds, or beyond what a float holds, are no reason to stop.
         columns[name] = values.cast(ARROW_TYPES[target], safe=target not in ("datetime", "number"))
     return pa.table(columns)
+
+
+def _kind(kind: pa.DataType) -> ColumnType | None:
+    if pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale <= 0):
+        return "integer"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return "datetime"
+    return "string" if pa.types.is_null(kind) or _is_text(kind) else None
+
+
+def _too_long(values: pa.ChunkedArray) -> bool:
+    """Whether a whole number is beyond 64 bits; a float would round it."""
+    if not (values.type == pa.uint64() or pa.types.is_decimal(values.type)):
+        return False
+    limits = pc.min_max(values).as_py()
+    return limits["min"] is not None and not -(2**63) <= limits["min"] <= limits["max"] < 2**63
+
+
+def _seconds(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times of day as seconds after midnight, durations as seconds."""
+    per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[values.type.unit]
+    whole = pa.int32() if values.type.bit_width == 32 else pa.int64()
+    return pc.divide(values.cast(whole).cast(pa.float64(), safe=False), float(per))
 
 
 def _is_utf8(values: pa.ChunkedArray) -> bool:
