@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from baked import BakedProject
 
 # What a stage starts as a process of its own, which no import tells.
@@ -64,7 +63,7 @@ class Modules:
             if foreign - READERS - {"ops", "flight_delays", "tests", ""}:
                 locks.add(
                     next(
-                        (l for m, l in LOCKS.items() if name.startswith(m)),
+                        (lock for m, lock in LOCKS.items() if name.startswith(m)),
                         "requirements/train.txt",
                     )
                 )

@@ -113,7 +113,8 @@ def _needed(file: Path) -> Iterator[tuple[str, str]]:
     modules = {name.partition(".")[0] for name in _modules(tree)} - sys.stdlib_module_names
     ours = {path.name for path in Path("src").iterdir()} if Path("src").is_dir() else set()
     known = packages_distributions()
-    yield from _made_with(["skops", *(known.get(name, [name])[0] for name in modules - ours)])
+    from_ = {name: known.get(name, [name]) for name in modules - ours}
+    yield from _made_with(["skops", *(n if n in of else of[0] for n, of in from_.items())])
 
 
 def _modules(node: Any) -> Iterator[str]:

@@ -125,6 +125,9 @@ def _install(folder: Path, platform: str) -> None:
             *("--require-hashes", "--link-mode", "copy", "-r", f"requirements/{lock}.txt"),
         ]
     )
+    # LightGBM and others want the system's OpenMP, which slim bases lack: scikit-learn's does.
+    for openmp in sorted(folder.glob("scikit_learn.libs/libgomp-*"))[:1]:
+        (folder / "libgomp.so.1").symlink_to(openmp.relative_to(folder))
     # Programs name the Python of this machine, and none is called.
     shutil.rmtree(folder / "bin", ignore_errors=True)
     (folder / ".lock").unlink(missing_ok=True)

@@ -139,7 +139,8 @@ def _answered_by(model: str, mine: int, rows: int) -> Finding:
         said = f"{mine:,} of {rows:,} predictions are by {short(model)}, which shall run"
         return Finding("model", "pass", said, "", round(mine / rows, 6))
     said = f"none of {rows:,} predictions is by {short(model)}, which shall run"
-    return Finding("model", "warn", said, "What runs? `make status`, then `make deploy`.", 0.0)
+    fix = "What runs? `make status`, then `make deploy`."
+    return Finding("model", "warn", said, fix, 0.0, "above 0")
 
 
 def _tell(report: Mapping[str, Any], *, as_json: bool) -> None:
