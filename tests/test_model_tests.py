@@ -438,7 +438,7 @@ def project(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     described = {name: Column(**column) for name, column in columns.items()}
     columns["y"] = {"type": "string", "role": "target"}
     schema = {"task": "binary", "target": "y", "classes": ["kept", "returned"], "columns": columns}
-    Path("schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
+    Path("schema.yaml").write_text(yaml.safe_dump(schema, sort_keys=False), encoding="utf-8")
     frame, side = table(), known("binary")
     truth = side.predict(frame).argmax(axis=1)
     features = build_features(frame, described)
