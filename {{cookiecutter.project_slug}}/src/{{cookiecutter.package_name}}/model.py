@@ -48,7 +48,10 @@ class Model:
         Returns shape (n, k) probabilities in the order of ``classes``, or (n,) values for
         regression. A class that training never saw gets probability 0.
         """
-        features = build_features(raw, self.columns, self.shift)
+        return self.predict_features(build_features(raw, self.columns, self.shift))
+
+    def predict_features(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """The same from what ``build_features`` made."""
         if self.task == "regression":
             return np.asarray(self.pipeline.predict(features), dtype=np.float64).reshape(-1)
         known = self.pipeline.predict_proba(features)

@@ -47,6 +47,7 @@ class OnnxModel:
                 ranks=layout["ranks"],
                 shift=layout["shift"],
             )
+            self.labels = layout["labels"]  # of the features, in the order of the arrays
             self._classes = layout["classes"]  # None for regression, else (known, all)
             self._rare = [
                 (layout["text"].index(name), frozenset(values), bool(others))
@@ -79,6 +80,8 @@ class OnnxModel:
         text = text.copy()
         for position, values, others in self._rare:
             column = text[:, position].tolist()
+            # Whoever says that name means a category that nobody knows: "" is none of them.
+            column = ["" if v == RARE else v for v in column]
             text[:, position] = [RARE if (v in values) != others else v for v in column]
         return text
 
@@ -92,24 +95,31 @@ def convert(model: "Model") -> bytes:
     from skl2onnx import to_onnx
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    from .splits import rounded_down
+
     steps = dict(model.pipeline.steps)
     made = {part.label: part for part in parts(model.columns)}
     branches, inputs, position = [], [], 0
     layout: dict[str, Any] = {"numbers": [], "text": [], "fill": {}, "rare": {}, "classes": None}
     layout |= {"columns": list(model.columns), "words": {}, "ranks": {}, "shift": []}
+    layout["labels"] = {"numbers": [], "text": []}
     for name, transformer, labels in steps["features"].transformers_:
+        labels = [str(label) for label in labels]
         columns = [made[label] for label in labels]
         if not columns:
             continue
         if name == "numeric":
+            layout["labels"]["numbers"] = labels
             layout["numbers"] = [(one.column, one.part) for one in columns]
             layout["shift"] = [model.shift.get(one.label, 0.0) for one in columns]
             ranked = [one.column for one in columns if one.part == "rank"]
             layout["ranks"] = {name: ranks(model.columns[name]) for name in ranked}
+            transformer = _filled_down(transformer)
             inputs.append(("numbers", FloatTensorType([None, len(columns)])))
         elif name == "categorical":
             # An imputer of text does not convert: whoever encodes the rows fills them in.
             impute, transformer = transformer.named_steps.values()
+            layout["labels"]["text"] = labels
             layout["text"] = [one.column for one in columns]
             layout["words"] = {one: model.columns[one].null_values for one in layout["text"]}
             layout["fill"] = dict(zip(layout["text"], map(str, impute.statistics_), strict=True))
@@ -124,7 +134,7 @@ def convert(model: "Model") -> bytes:
     features = copy.copy(steps["features"])
     features.transformers = features.transformers_ = branches
     pipeline = copy.copy(model.pipeline)
-    pipeline.steps = [("features", features), ("model", steps["model"])]
+    pipeline.steps = [("features", features), ("model", rounded_down(steps["model"]))]
     options: Mapping[str, Any] | None = None
     if model.task != "regression":
         options = {"zipmap": False}
@@ -138,6 +148,17 @@ def convert(model: "Model") -> bytes:
     entry = made_onnx.metadata_props.add()
     entry.key, entry.value = LAYOUT, json.dumps(layout)
     return bytes(made_onnx.SerializeToString(deterministic=True))
+
+
+def _filled_down(transformer: Any) -> Any:
+    """A copy that fills in numbers of float32 for missing ones, rounded as the thresholds are."""
+    from .splits import floor32
+
+    found = copy.deepcopy(transformer)
+    for step in getattr(found, "named_steps", {}).values():
+        if hasattr(step, "statistics_"):
+            step.statistics_ = floor32(step.statistics_).astype(np.float64)
+    return found
 
 
 def _without_rare(encoder: Any) -> tuple[Any, dict[int, tuple[list[str], bool]]]:
