@@ -111,8 +111,13 @@ class Desk:
         text = yaml.safe_dump(self.gates | sections, sort_keys=False)
         (self.path / "gates.yaml").write_text(text, encoding="utf-8")
 
-    def write(self, frame: pd.DataFrame, target: str, **schema: Any) -> None:
-        """The files of a project whose model is right four times out of five."""
+    def write(
+        self, frame: pd.DataFrame, target: str, words: tuple[str, ...] = (), **schema: Any
+    ) -> None:
+        """The files of a project whose model is right four times out of five.
+
+        ``words`` are its columns of free text.
+        """
         task, time = schema.setdefault("task", "binary"), schema.get("time_column")
         classes = [] if task == "regression" else sorted(frame[target].dropna().unique().tolist())
         classes = schema.setdefault("classes", classes)
@@ -121,6 +126,7 @@ class Desk:
             for name in frame.columns
         }
         columns[target]["role"] = "target"
+        columns |= {name: columns[name] | {"role": "text"} for name in words}
         if time:
             columns[time]["role"] = "time"
         content = {"target": target, "columns": columns, "id_column": None, **schema}
@@ -200,6 +206,7 @@ DATA += ["feature_feature_correlation"]
 MODEL = ["row_id_overlap", "row_overlap", "time_overlap", "new_categories", "new_classes"]
 MODEL += ["feature_drift", "multivariate_drift", "label_drift", "label_correlation_change"]
 MODEL += ["prediction_drift", "performance_gap", "weak_segments"]
+JUDGED = ("performance_gap", "weak_segments")
 CHAMPION = ("champion_feature_drift", "champion_label_drift", "champion_new_categories")
 
 
@@ -386,7 +393,32 @@ def test_a_model_that_learnt_nothing_is_reported(desk: Desk) -> None:
     guessed = pd.read_parquet(path).assign(prediction="false", p_0=0.9, p_1=0.1)
     guessed.to_parquet(path, index=False)
     checks = ("performance_gap", "prediction_drift")
-    assert statuses(desk.findings("model", *checks)) == {"warn"}
+    found = desk.findings("model", *checks)
+    assert statuses(found) == {"warn"}
+    said = found["performance_gap"]["message"]
+    assert said.startswith("Share of its skill that the model loses from train to test: ")
+
+
+@pytest.mark.parametrize(
+    ("rules", "metric"),
+    [
+        ([{"metric": "selection_rate", "max": 1}, {"metric": "roc_auc", "min": 0.5}], "roc_auc"),
+        ([{"metric": "rmse", "max": 1}, {"metric": "log_loss", "max": 1}], "log_loss"),
+        ([{"metric": "value", "min": 0}], "accuracy"),
+        (None, "accuracy"),
+    ],
+)
+def test_the_gap_and_the_segments_go_by_the_metric_of_the_rules(
+    desk: Desk, rules: Any, metric: str
+) -> None:
+    desk.write(table(), "late")
+    checks = {name: desk.gates["model_checks"]["checks"][name] for name in JUDGED}
+    desk.write_gates(model={"rules": rules}, model_checks={"checks": checks})
+    desk.run("model")
+    found = desk.report("model")["findings"]
+    assert [one["message"].partition(" that")[0] for one in found] == [f"Share of its {metric}"] * 2
+    assert {one["status"] for one in found} <= {"pass", "warn"}
+    assert all(one["threshold"] > checks[one["check"]]["max"] for one in found), "and chance"
 
 
 @shows("model", "closed", "label_drift", "new_classes", "label_correlation_change")
@@ -465,6 +497,26 @@ def sixty_rows() -> dict[str, Any]:
     return {"frame": table(60), "target": "late"}
 
 
+def thirty_two_rows() -> dict[str, Any]:
+    frame = table(32).drop(columns="late")
+    return {"frame": frame.assign(mpg=frame["size"] * 3 + 20), "target": "mpg", "task": "auto"}
+
+
+def sentences(rows: int = 300) -> pd.DataFrame:
+    random = np.random.default_rng(9)
+    said = [" ".join(random.choice(["good", "bad", "slow", "warm"], 9)) for _ in range(rows)]
+    return pd.DataFrame({"review": said, "stars": random.integers(1, 3, rows)})
+
+
+def words_only() -> dict[str, Any]:
+    return {"frame": sentences(), "target": "stars", "words": ("review",)}
+
+
+def words_beside_numbers() -> dict[str, Any]:
+    frame = table(300).assign(review=sentences()["review"])
+    return {"frame": frame, "target": "late", "words": ("review",)}
+
+
 def target_called_index() -> dict[str, Any]:
     return {"frame": table().rename(columns={"late": "index", "size": "target"}), "target": "index"}
 
@@ -479,6 +531,9 @@ def target_called_index() -> dict[str, Any]:
         whole_number_classes,
         two_columns,
         sixty_rows,
+        thirty_two_rows,
+        words_only,
+        words_beside_numbers,
         target_called_index,
     ],
 )
@@ -504,8 +559,13 @@ def test_a_sample_is_checked_and_every_row_is_hashed(desk: Desk) -> None:
     desk.write(dirty(), "late")
     section = desk.gates["data_checks"] | {"sample": {"rows": 100}}
     desk.write_gates(data_checks=section)
-    assert desk.findings("data")["duplicates"]["value"] == pytest.approx(200 / 1100)
+    found = desk.findings("data")
+    assert found["duplicates"]["value"] == pytest.approx(200 / 1100)
     assert desk.report("data")["rows_checked"] == 100
+    seen = {name for name, one in found.items() if "in the sample, 100 of 1,100" in one["message"]}
+    skipped = {name for name, one in found.items() if one["status"] == "skipped"}
+    exact = {"target_unusable", "duplicates", "conflicting_labels", "missing_values"}
+    assert seen == set(found) - skipped - exact, "each that looks at a sample says so, no other"
 
 
 def test_a_check_that_cannot_run_is_an_error_unless_it_may_skip(desk: Desk) -> None:

@@ -425,7 +425,7 @@ def project(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from flight_delays.params import Features
     from flight_delays.schema import Column, load_schema
     from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
+    from sklearn.pipeline import Pipeline
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(science.path / "src"))
@@ -442,7 +442,8 @@ def project(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     frame, side = table(), known("binary")
     truth = side.predict(frame).argmax(axis=1)
     features = build_features(frame, described)
-    pipeline = make_pipeline(preprocessor(features, Features()), LogisticRegression())
+    steps = [("features", preprocessor(features, Features())), ("model", LogisticRegression())]
+    pipeline = Pipeline(steps)
     pipeline.fit(features, truth)
     fitted = model.Model(pipeline, "binary", "y", ["kept", "returned"], described, {})
     model.save(fitted)
@@ -503,6 +504,39 @@ def test_a_good_model_passes_and_its_budget_is_noted(project: Path) -> None:
     assert budget["size_mb"] == size / 1e6
     assert budget["latency_ms"] > 0
     assert budget["rows_per_second"] > 0
+
+
+@pytest.mark.parametrize(("slower", "interrupted"), [(1, 0.0), (3, 0.0), (1, 0.3), (3, 0.6)])
+def test_the_machine_is_not_judged(
+    science: BakedProject, monkeypatch: pytest.MonkeyPatch, slower: float, interrupted: float
+) -> None:
+    """Three times slower, or busy: a call of 2 ms that sometimes takes 3 stays what it is."""
+    budget, rng = load(science, "test_budget"), np.random.default_rng(1)
+    usual = budget.REFERENCE_MS / 1000
+
+    def seconds(call: Any, times: int = 1) -> float:
+        alone = times * usual if call is budget.work else call()
+        waits = 0.004 * rng.exponential() if rng.random() < interrupted else 0
+        return float(slower * alone + waits)
+
+    def calls() -> Any:
+        while True:
+            yield lambda: 0.003 if rng.random() < 0.1 else 0.002
+
+    monkeypatch.setattr(budget, "seconds", seconds)
+    pairs = budget.in_turns(calls())
+    assert len(pairs) == budget.CALLS
+    assert budget.at_reference_speed(pairs, 0.5) == pytest.approx(2, rel=0.25)
+    assert budget.at_reference_speed(pairs, 0.95) == pytest.approx(3, rel=0.35)
+
+
+def test_a_model_without_an_onnx_form_is_asked_as_skops_serves_it(project: Path) -> None:
+    parity = {"format": "skops", "reason": "it does not convert"}
+    Path("predictions/parity.json").write_text(json.dumps(parity), encoding="utf-8")
+    assert judged()["test_budget[latency_ms]"] == ("pass", "passed")
+    budget = json.loads(Path("reports/budget.json").read_text(encoding="utf-8"))
+    assert budget["form"] == "skops"
+    assert budget["calls"] >= 20
 
 
 @pytest.mark.gate("model tests", "budget", "closed")

@@ -21,7 +21,7 @@ from {{ cookiecutter.package_name }}.blessed import Blessed, digest
 from {{ cookiecutter.package_name }}.service import predictor
 from {{ cookiecutter.package_name }}.stage import whole_file
 
-CALLS, LEAST, SECONDS = 300, 60, 5.0  # a slow model is asked less often
+CALLS, LEAST, SECONDS = 200, 20, 1.5  # a slow model is asked less often
 ROWS, MANY = 100, 1000
 # What `work` takes on the machine that budgets are stated for: one core of about 3 GHz, idle.
 REFERENCE_MS = 0.05
@@ -52,8 +52,8 @@ def seconds(call: Callable[[], Any], times: int = 1) -> float:
 
 def in_turns(calls: Iterator[Callable[[], Any]]) -> np.ndarray:
     """Rows of what a call took and what as much work took, which are interrupted as often."""
-    usual = np.median([seconds(next(calls)) for _ in range(10)])
-    as_long = max(1, round(usual / np.median([seconds(work) for _ in range(50)])))
+    alone = min(seconds(next(calls)) for _ in range(10))
+    as_long = max(1, round(alone / min(seconds(work) for _ in range(50))))
     pairs: list[tuple[float, float]] = []
     until = time.monotonic() + SECONDS
     while len(pairs) < CALLS and (len(pairs) < LEAST or time.monotonic() < until):
