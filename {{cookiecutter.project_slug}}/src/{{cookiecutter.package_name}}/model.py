@@ -25,6 +25,8 @@ from .stage import InputError, whole_file
 
 __all__ = ["CARD", "DIRECTORY", "ONNX", "WEIGHTS", "Model", "digest", "load", "save"]
 
+CELLS = 4_000_000  # rows x columns that are predicted at once
+
 
 class _Trust(BaseModel):
     trusted_types: list[str] = []
@@ -48,7 +50,12 @@ class Model:
         Returns shape (n, k) probabilities in the order of ``classes``, or (n,) values for
         regression. A class that training never saw gets probability 0.
         """
-        return self.predict_features(build_features(raw, self.columns, self.shift))
+        # Features take several times the memory of the raw rows: so many at once.
+        rows = max(1, CELLS // max(1, len(self.columns)))
+        pieces = (raw.iloc[at : at + rows] for at in range(0, max(1, len(raw)), rows))
+        return np.concatenate(
+            [self.predict_features(build_features(p, self.columns, self.shift)) for p in pieces]
+        )
 
     def predict_features(self, features: pd.DataFrame) -> npt.NDArray[np.float64]:
         """The same from what ``build_features`` made."""
