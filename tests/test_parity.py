@@ -175,15 +175,13 @@ def test_of_200_000_fresh_rows_none_differs_from_what_serves(check: Check, rows:
 
 
 def test_who_says_the_name_of_rare_categories_gets_no_other_answer(check: Check) -> None:
-    from flight_delays.onnx_model import OnnxModel
+    from flight_delays.onnx_model import OnnxModel, plain
 
     model = fitted("binary", features={"encode": "ordinal", "max_categories": 2})
     assert check(model)["format"] == "onnx"
     raw = frame(50).assign(town="infrequent_sklearn")
     onnx = OnnxModel(Path("model/model.onnx"))
-    from flight_delays.parity import _plain
-
-    arrays = onnx.encoder.columns({name: _plain(raw[name]) for name in raw})
+    arrays = onnx.encoder.columns(plain(raw, raw))
     np.testing.assert_allclose(onnx.run(arrays), model.predict(raw), atol=1e-6)
 
 

@@ -46,6 +46,7 @@ def fetch() -> int:
             continue
         same = known.get("model_md5") == model and (CHAMPION / "model.skops").exists()
         same &= (CHAMPION / Path(REFERENCE).name).exists() or REFERENCE not in made
+        same &= known.get("serving") != "onnx" or (CHAMPION / "model.onnx").exists()
         if (
             model
             and "blessing.json" in made
@@ -110,6 +111,8 @@ def _bring(commit: str, md5: str, reference: bool) -> bool:
         if reference:
             dvc_get(REFERENCE, commit, folder / "model" / Path(REFERENCE).name)
         record = {"found": True, "model_digest": digest, "model_md5": md5}
+        # Another scikit-learn than that of then may not read the model: then ONNX is asked.
+        record["serving"] = (blessing.get("serving") or {}).get("format")
         rows = {"data_rows": blessing["data_rows"]} if blessing.get("data_rows") else {}
         _replace(folder / "model", record | rows)
     return True
@@ -132,8 +135,8 @@ def dvc_get(path: str, made_by: str, out: Path) -> None:
 def _replace(model: Path | None, record: dict[str, Any]) -> None:
     draft = Path(tempfile.mkdtemp(dir=".", prefix=".champion."))
     if model:
-        for name in ("model.json", "model.skops", Path(REFERENCE).name):
-            if (model / name).exists() or name.startswith("model"):
+        for name in ("model.json", "model.skops", "model.onnx", Path(REFERENCE).name):
+            if (model / name).exists() or name in ("model.json", "model.skops"):
                 shutil.copyfile(model / name, draft / name)
     write_json(draft / RECORD.name, record)
     draft.chmod(0o755)

@@ -5,7 +5,7 @@ float32 is what the pipeline learns from too. A test and stage evaluate hold bot
 other.
 """
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -162,7 +162,7 @@ class Encoder:
         if part == "value":
             return values
         if part == "rank":
-            known: Mapping[Hashable, float] = self._ranks[name]
+            known = self._ranks[name]
             return [known.get(value) for value in values]
         read = _CALENDAR[part]
         return [None if moment is None else read(moment) for moment in values]

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,6 +16,7 @@ from . import model as store
 from .baseline import linear_baseline
 from .explain import write_importance
 from .golden import write_golden
+from .onnx_model import OnnxModel, plain
 from .parity import write_parity
 from .schema import Column, Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
@@ -26,7 +29,9 @@ PREDICTIONS = Path("predictions")
 METRICS = Path("metrics.json")
 
 
-def predictions(model: store.Model, path: Path, schema: Schema) -> tuple[pa.Table, Any, Any]:
+def predictions(
+    model: "store.Model | _Onnx", path: Path, schema: Schema
+) -> tuple[pa.Table, Any, Any]:
     """Predict every row of ``path``; returns the predictions table, truth and raw prediction."""
     names = [ROW_ID, *model.columns, schema.target]
     frame = to_frame(pq.read_table(path, columns=list(dict.fromkeys(names))))
@@ -51,13 +56,39 @@ def champion_predictions(schema: Schema) -> pa.Table:
         return _nothing()
     say("evaluate: predicting the test rows with the champion")
     try:
-        champion = store.load(CHAMPION)
+        champion = _champion()
         if champion.task != schema.task or champion.classes != schema.classes:
             raise InputError("the champion has another task or other classes than schema.yaml")
         return predictions(champion, TEST, schema)[0]
     except (InputError, pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
         known = isinstance(error, InputError)
         return _nothing(str(error) if known else "its columns are not those of now")
+
+
+class _Onnx:
+    """A model by its ONNX form, which no version of scikit-learn reads."""
+
+    def __init__(self, directory: Path) -> None:
+        card = store.read_card(directory)
+        self.task, self.classes, self.columns = card["task"], card["classes"], card["columns"]
+        self._model = OnnxModel(directory / store.ONNX)
+
+    def predict(self, raw: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """As ``Model.predict``."""
+        arrays = self._model.encoder.columns(plain(raw, self.columns))
+        return self._model.run(arrays).astype(np.float64)
+
+
+def _champion() -> store.Model | _Onnx:
+    """The champion; made with another scikit-learn, by its ONNX form where that is what served."""
+    try:
+        return store.load(CHAMPION)
+    except store.OtherVersion as error:
+        record = json.loads((CHAMPION / "champion.json").read_text(encoding="utf-8"))
+        if record.get("serving") != "onnx":
+            raise InputError(f"{error}; it has no ONNX form that served in its place") from None
+    say("evaluate: the champion was made with another scikit-learn: asking its ONNX form")
+    return _Onnx(CHAMPION)
 
 
 def linear_predictions(columns: dict[str, Column], schema: Schema) -> pa.Table:

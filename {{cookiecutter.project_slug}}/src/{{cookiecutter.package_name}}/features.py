@@ -70,8 +70,9 @@ def _exact(values: pd.Series, column: Column, part: str) -> npt.NDArray[np.float
     if part != "value":
         return _calendar(values, part)
     if column.type == "boolean":
-        return values.astype("boolean").to_numpy(dtype="float64", na_value=np.nan)
-    return pd.to_numeric(values).to_numpy(dtype="float64", na_value=np.nan)
+        values = values.astype("boolean")
+    found = pd.to_numeric(values).to_numpy(dtype="float64", na_value=np.nan)
+    return np.asarray(found, dtype=np.float64)
 
 
 def _text(values: pd.Series, column: Column) -> pd.Series:

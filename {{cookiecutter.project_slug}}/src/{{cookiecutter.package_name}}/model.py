@@ -8,6 +8,7 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from .stage import InputError, whole_file
 __all__ = ["CARD", "DIRECTORY", "ONNX", "WEIGHTS", "Model", "digest", "load", "save"]
 
 CELLS = 4_000_000  # rows x columns that are predicted at once
+
+
+class OtherVersion(InputError):
+    """The model was made with another scikit-learn than the one that is installed."""
 
 
 class _Trust(BaseModel):
@@ -112,16 +117,20 @@ def _onnx(model: Model) -> tuple[bytes | None, str]:
 def load(directory: Path = DIRECTORY) -> Model:
     """Read the model; raises ``InputError`` for a missing, foreign or untrusted file."""
     path = directory / WEIGHTS
+    card = read_card(directory)
     try:
         raw = path.read_bytes()
-        card = dict(json.loads((directory / CARD).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise InputError(f"{error.filename} is not there: run `make pipeline`") from None
-    except (ValueError, TypeError):
-        raise InputError(f"{directory / CARD} is damaged: run `make pipeline`") from None
     if not zipfile.is_zipfile(io.BytesIO(raw)):
         kind = "a pickle" if raw[:1] == b"\x80" else "no skops file"
         raise InputError(f"{path} is {kind} and is not loaded: run `make pipeline`")
+    made, here = card["packages"].get("scikit-learn"), version("scikit-learn")
+    if made not in (None, here):
+        raise OtherVersion(
+            f"{path} was made with scikit-learn {made}, and {here} is installed, which may read it "
+            "wrongly: run `make pipeline` to make it anew, or install the version of then"
+        )
     try:
         trusted = _check_types(raw, directory, str(path))
         task, target, classes = card.pop("task"), card.pop("target"), card.pop("classes")
@@ -133,6 +142,18 @@ def load(directory: Path = DIRECTORY) -> Model:
     except Exception as error:  # a damaged archive fails in as many ways as it has bytes
         reason = type(error).__name__
         raise InputError(f"{directory}/ is damaged ({reason}): run `make pipeline`") from None
+
+
+def read_card(directory: Path = DIRECTORY) -> dict[str, Any]:
+    """``model.json``; raises ``InputError`` where it is missing or damaged."""
+    try:
+        card = dict(json.loads((directory / CARD).read_text(encoding="utf-8")))
+        card["packages"] = dict(card.get("packages") or {})
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename} is not there: run `make pipeline`") from None
+    except (ValueError, TypeError):
+        raise InputError(f"{directory / CARD} is damaged: run `make pipeline`") from None
+    return card
 
 
 def _check_types(raw: bytes, directory: Path, where: str) -> list[str]:

@@ -5,7 +5,7 @@
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from .arrays import Arrays, Encoder, parts, ranks
 from .stage import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .model import Model
 
 LAYOUT = "layout"  # the key in the file's metadata, so that the digest covers it
@@ -43,11 +45,11 @@ class OnnxModel:
                 numbers,
                 layout["text"],
                 layout["fill"],
-                words=layout["words"],
-                ranks=layout["ranks"],
-                shift=layout["shift"],
+                words=layout.get("words"),  # models from before there were such have none
+                ranks=layout.get("ranks"),
+                shift=layout.get("shift", ()),
             )
-            self.labels = layout["labels"]  # of the features, in the order of the arrays
+            self.labels = layout.get("labels")  # of the features, in the order of the arrays
             self._classes = layout["classes"]  # None for regression, else (known, all)
             self._rare = [
                 (layout["text"].index(name), frozenset(values), bool(others))
@@ -84,6 +86,18 @@ class OnnxModel:
             column = ["" if v == RARE else v for v in column]
             text[:, position] = [RARE if (v in values) != others else v for v in column]
         return text
+
+
+def plain(raw: "pd.DataFrame", columns: Iterable[str]) -> dict[str, list[Any]]:
+    """Columns of a frame as a service has them: numbers, text, moments, None where missing."""
+    import pandas as pd
+
+    def cell(value: Any) -> Any:
+        if pd.isna(value):
+            return None
+        return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+
+    return {name: [cell(value) for value in raw[name].tolist()] for name in columns}
 
 
 def convert(model: "Model") -> bytes:

@@ -14,7 +14,7 @@ from .arrays import Arrays
 from .blessed import ONNX
 from .edges import edges
 from .features import build_features
-from .onnx_model import OnnxModel
+from .onnx_model import OnnxModel, plain
 from .split import TEST
 from .splits import edge_rows, split_rows
 from .stage import InputError, whole_file
@@ -52,7 +52,7 @@ def parity(model: store.Model) -> dict[str, Any]:
 def _asked(model: store.Model, onnx: OnnxModel, usual: pd.DataFrame) -> dict[str, Any]:
     frame = pd.concat([usual, edges(usual, model.columns)], ignore_index=True)
     features = build_features(frame, model.columns, model.shift)
-    arrays = onnx.encoder.columns({name: _plain(frame[name]) for name in frame})
+    arrays = onnx.encoder.columns(plain(frame, model.columns))
     if wrong := _unlike(features, arrays, onnx):
         return {"format": "skops", "reason": f"ONNX is fed another {wrong} than the pipeline"}
     ours = model.predict_features(features)
@@ -136,11 +136,3 @@ def _unlike(features: pd.DataFrame, arrays: Arrays, onnx: OnnxModel) -> str:
             if not same.all():
                 return repr(label)
     return ""
-
-
-def _plain(values: pd.Series) -> list[Any]:
-    return [None if pd.isna(value) else _moment(value) for value in values.tolist()]
-
-
-def _moment(value: Any) -> Any:
-    return value.to_pydatetime() if isinstance(value, pd.Timestamp) else value

@@ -84,11 +84,12 @@ def split_rows(pipeline: Any, onnx: Path, features: pd.DataFrame) -> tuple[pd.Da
 
 def edge_rows(features: pd.DataFrame, pipeline: Any, rows: int = 3) -> pd.DataFrame:
     """A few rows with, in turn, each feature at its edges: of its values, of its scaler, of all."""
-    means = {}
+    means: dict[str, float] = {}
     for _, transformer, labels in pipeline[0].transformers_:
         scaler = dict(getattr(transformer, "steps", ())).get("scale")
-        if getattr(scaler, "mean_", None) is not None:
-            means |= dict(zip(labels, scaler.mean_, strict=True))
+        centre = getattr(scaler, "mean_", None)
+        if centre is not None:
+            means |= dict(zip(labels, centre, strict=True))
     usual, made = features.iloc[:rows], []
     for label in features:
         values = features[label]
@@ -179,7 +180,7 @@ def _undone(led: Array, before: Any, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _numbers(before: Any) -> dict[int, str]:
     """Column before the trees -> the numeric feature that it is made from, one from one."""
-    found = {}
+    found: dict[int, str] = {}
     for name, _, labels in before.transformers_:
         place = before.output_indices_[name]
         if name == "numeric" and place.stop - place.start == len(labels):
