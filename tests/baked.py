@@ -12,6 +12,15 @@ import yaml
 ENVIRONMENTS = (".venv", ".venv-checks", ".venv-serve")
 
 
+AUTO = "\nmodel: auto\n"
+
+
+def trees(rounds: int, kind: str = "Classifier") -> str:
+    """What stands in params.yaml for gradient boosting of so many trees, for ``AUTO``."""
+    path = f"sklearn.ensemble.HistGradientBoosting{kind}"
+    return f"\nmodel: {{class: {path}, params: {{max_iter: {rounds}}}}}\n"
+
+
 @dataclass(frozen=True)
 class BakedProject:
     """What cookiecutter made; every method looks at or works in ``path``."""

@@ -18,7 +18,7 @@ SQLITE = "sqlite:///made.db"
 PARAMS = {
     "experiment": "x",
     "ingest": {"source": "data/source.csv"},
-    "model": {"classifier": {"class": "a.B"}, "regressor": {"class": "a.B"}},
+    "model": {"class": "a.B"},
 }
 
 

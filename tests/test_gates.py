@@ -375,8 +375,37 @@ def test_the_linear_baseline_is_a_rival(
     verdict = bless([LINEAR], task=task, linear=linear, champion=other)
     assert verdict["blessed"] is blessed, verdict["reasons"]
     assert verdict["rules"][0]["against"] == "linear"
+    assert bool(verdict["beaten"]) is not blessed
     if not blessed:
         assert "may be worse than the linear baseline by more than 0.1" in verdict["reasons"][0]
+
+
+@pytest.mark.parametrize(
+    ("card", "line"),
+    [
+        ({}, "`model: auto` in params.yaml mends it"),
+        ({"choice": {"asked": "auto"}}, "`model: linear` in params.yaml mends it"),
+        ({"choice": {"asked": "boosting"}}, "`model: auto` in params.yaml mends it"),
+        ({"choice": {"asked": "linear"}}, "it is one itself, so set `features` in params.yaml"),
+    ],
+)
+def test_who_is_surely_worse_than_linear_hears_which_line_mends_it(
+    bless: Bless, card: dict[str, Any], line: str
+) -> None:
+    """In the first lines of the verdict, also where the margin lets it through."""
+    from ops.gates import blessing, verdict
+
+    rule = LINEAR | {"margin": 0.5}
+    assert bless([rule], linear=predictions(1.5, seed=1))["beaten"] == ""
+    judged = bless([rule], linear=predictions(2.5))
+    put("model/model.json", card)
+    beaten = blessing.by_linear(judged["rules"])
+    assert beaten.startswith("surely worse than a linear model (skill 0.")
+    assert line in beaten
+    gate = {"open": True, "rows": 9, "findings": []}
+    shown = {"open": True, "reasons": [], "data_gate": gate, "notes": []}
+    told = verdict.lines(shown | {"blessing": judged | {"beaten": beaten}})
+    assert any(line in text for text in told[:3]), told
 
 
 @pytest.mark.parametrize(

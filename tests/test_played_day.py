@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from baked import BakedProject
+from baked import AUTO, BakedProject, trees
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +153,7 @@ print(json.dumps({"params": run.data.params, "metrics": run.data.metrics, "tags"
 """
     said = project.run(".venv/bin/python", "-W", "ignore", "-c", script).stdout
     run = json.loads(said.splitlines()[-1])
-    assert run["params"]["model.classifier.class"].endswith("HistGradientBoostingClassifier")
+    assert run["params"]["model"] == "auto"
     assert run["metrics"]["test_skill"] == metrics(project)["test"]["skill"]
     assert run["tags"]["blessed"] == "true"
     assert run["tags"]["commit"] == project.git("rev-parse", "HEAD~1")
@@ -302,9 +302,8 @@ def test_15_back_to_what_was_good(project: BakedProject) -> None:
 
 
 DUMMY = (
-    "class: sklearn.ensemble.HistGradientBoostingClassifier\n"
-    "    params: {max_iter: 100, learning_rate: 0.1, max_leaf_nodes: 31, early_stopping: false}",
-    "class: sklearn.dummy.DummyClassifier\n    params: {strategy: prior}",
+    AUTO,
+    "\nmodel: {class: sklearn.dummy.DummyClassifier, params: {strategy: prior}}\n",
 )
 
 
@@ -320,9 +319,7 @@ def test_16_a_model_that_knows_nothing_is_not_blessed(project: BakedProject) -> 
 
 def test_16_a_model_that_is_a_little_worse_is_not_blessed(project: BakedProject) -> None:
     project.git("checkout", "--", "params.yaml")
-    project.replace(
-        "params.yaml", "max_iter: 100, learning_rate: 0.1", "max_iter: 3, learning_rate: 0.1"
-    )
+    project.replace("params.yaml", AUTO, trees(3))
     project.make("pipeline")
     said = project.ops("gate", code=1).stdout
     assert "skill may be worse than the champion by more than 0.05" in said
@@ -363,6 +360,9 @@ def test_17_a_slip_in_params_is_named(
 def test_18_a_search_tries_and_says_what_it_tries(project: BakedProject) -> None:
     project.git("checkout", "--", ".")
     project.replace("params.yaml", "  space: {}", "  space: {max_leaf_nodes: [3, 15]}")
+    said = project.run(".venv/bin/python", "-m", "order_returns.train", code=2)
+    assert "search.space tunes one model, and model: auto chooses among several" in said.stderr
+    project.replace("params.yaml", AUTO, "\nmodel: boosting\n")
     said = project.make("pipeline", "gate").stderr
     assert "search: 1/2 neg_log_loss" in said
     assert "search: 2/2 neg_log_loss" in said

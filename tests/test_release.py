@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baked import BakedProject
+from baked import AUTO, BakedProject, trees
 from brokers import free_port
 from engine import Load, derived, docker, require_engine
 from test_played_day import orders
@@ -159,7 +159,7 @@ def test_01_the_image_lists_what_it_is_made_of(world: World) -> None:
 
 def test_02_version_2_replaces_it_under_load_without_a_failed_request(world: World) -> None:
     project = world.project
-    project.replace("params.yaml", "max_iter: 100", "max_iter: 40")
+    project.replace("params.yaml", AUTO, trees(40))
     project.make("pipeline", "gate")
     project.git("commit", "--quiet", "--all", "--message", "Second candidate")
     done = project.ops("promote", "--to", "production", code=1)

@@ -125,6 +125,32 @@ def row(text: str, start: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+# --- the model that was chosen -------------------------------------------------------------------
+
+
+def test_how_the_model_was_chosen_and_how_to_choose_the_other(make: Make) -> None:
+    assert "chosen by" not in make()[0]
+    choice = {"asked": "auto", "taken": "linear", "by": "5-fold cross-validation"}
+    choice |= {"metric": "log_loss", "best": {"linear": 0.31, "boosting": 0.35}}
+    Path("model/model.json").write_text(json.dumps({"choice": choice}), encoding="utf-8")
+    text = make()[0]
+    assert (
+        "Model: linear, chosen by 5-fold cross-validation against boosting: log\\_loss 0.31 "
+        "against 0.35; `model: boosting` in params.yaml switches."
+    ) in text
+    alone = choice | {"by": "too few rows to compare", "best": {}}
+    Path("model/model.json").write_text(json.dumps({"choice": alone}), encoding="utf-8")
+    assert "Model: linear, chosen by too few rows to compare." in make()[0]
+
+
+def test_a_simpler_model_that_is_better_stands_first(make: Make) -> None:
+    beaten = "surely worse than a linear model (skill 0.2 against 0.4): `model: linear` mends it"
+    text = make(beaten=beaten)[0]
+    assert titles(text)[0] == "A simpler model is better"
+    assert "skill 0.2 against 0.4" in section(text, "A simpler model is better")
+    assert "A simpler model is better" not in make()[0]
+
+
 # --- the verdict ------------------------------------------------------------------------------
 
 

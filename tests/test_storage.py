@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baked import BakedProject
+from baked import AUTO, BakedProject, trees
 from conftest import bake_into
 from test_data_faults import flip, ran, store
 from test_played_day import orders
@@ -476,7 +476,7 @@ def test_in_a_fresh_clone_only_what_lies_behind_a_change_runs(
     pushed: BakedProject, tmp_path: Path
 ) -> None:
     clone = cloned(pushed, tmp_path)
-    clone.replace("params.yaml", "max_iter: 100", "max_iter: 90")
+    clone.replace("params.yaml", AUTO, trees(90))
     said = clone.make("pipeline")
     behind = {"train", "champion", "evaluate", "model_checks", "model_tests", "blessing"}
     assert set(ran(said.stdout)) == behind | {"catalogue"}

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 import pytest
-from baked import BakedProject
+from baked import AUTO, BakedProject, trees
 from conftest import bake_into
-from test_three_tasks import BOTH, table
+from test_three_tasks import table
 from workflows import events
 from workflows.github import FakeGitHub
 from workflows.result import Run
@@ -84,7 +84,7 @@ def test_a_first_push_is_green(hub: FakeGitHub, laptop: BakedProject) -> None:
 def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
     hub: FakeGitHub, laptop: BakedProject
 ) -> None:
-    branch(laptop, "tune").replace("params.yaml", BOTH, "max_iter: 3, learning_rate: 0.1")
+    branch(laptop, "tune").replace("params.yaml", AUTO, trees(3))
     # Its author forges the verdict, and pushes it where CI finds what others made.
     laptop.make("pipeline")
     blessing = json.loads(laptop.read("blessing.json"))
@@ -104,7 +104,7 @@ def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
     assert "@everyone" not in first
     assert not list(hub.folder.rglob("never"))
 
-    laptop.replace("params.yaml", "max_iter: 3, learning_rate: 0.1", BOTH)
+    laptop.replace("params.yaml", trees(3), AUTO)
     laptop.replace("params.yaml", "seed: 0\n\ningest", "seed: 1\n\ningest")
     commit(laptop, "Another seed")
     hub.update_pull(number, laptop.path)
@@ -172,7 +172,7 @@ def test_prose_wants_no_model(hub: FakeGitHub, laptop: BakedProject) -> None:
 
 
 def test_a_fork_gets_its_comment_from_another_run(hub: FakeGitHub, laptop: BakedProject) -> None:
-    branch(laptop, "gift").replace("params.yaml", BOTH, "max_iter: 3, learning_rate: 0.1")
+    branch(laptop, "gift").replace("params.yaml", AUTO, trees(3))
     commit(laptop, "A present")
     number = hub.open_pull(laptop.path, "gift", fork=True, author="eve")
     done = ci(hub, events.pull_request(hub, number))

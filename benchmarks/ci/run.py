@@ -20,7 +20,8 @@ from workflows import events
 from workflows.github import FakeGitHub
 from workflows.runner import run
 
-RATE = "learning_rate: 0.1"
+AUTO = "\nmodel: auto\n"
+BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
 FILE = "tests/code/test_split.py"
 
 
@@ -39,8 +40,9 @@ def main() -> int:
             change(project, f"idle-{number}", FILE, f"\n\nNOTHING = {number}\n", None)
             idle = run(hub, "ci.yml", pull(hub, project, f"idle-{number}"), timeout=3600)
             assert idle.conclusion == "success", idle.text
-            rate = f"learning_rate: 0.1{number + 1}"
-            change(project, f"rate-{number}", "params.yaml", RATE, rate)
+            rate = f"params: {{learning_rate: 0.1{number + 1}}}"
+            tuned_model = f"\nmodel: {{class: {BOOSTING}, {rate}}}\n"
+            change(project, f"rate-{number}", "params.yaml", AUTO, tuned_model)
             tuned = run(hub, "ci.yml", pull(hub, project, f"rate-{number}"), timeout=3600)
             before = time.perf_counter()
             project.make("pipeline", "gate", code=0)

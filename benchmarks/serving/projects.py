@@ -17,12 +17,6 @@ MODELS = {
     "boosting": "gradient boosting, 30 numbers",
     "flights": "gradient boosting, flights with categories and a time",
 }
-LOGISTIC = """\
-model:
-  classifier:
-    class: sklearn.linear_model.LogisticRegression
-    params: {}
-"""
 TEMPLATE_FOLDER = "{{cookiecutter.project_slug}}"
 ROWS, COLUMNS = 20_000, 30
 BODIES = 16  # distinct requests that are sent in turn
@@ -97,8 +91,7 @@ def project(folder: Path, model: str) -> Project:
         command = [sys.executable, "-m", "cookiecutter", str(TEMPLATE), "--no-input"]
         run([*command, "-o", str(place), *answers], folder, "cookiecutter")
         [made] = place.iterdir()
-        if model == "logistic":
-            _logistic(made / "params.yaml")
+        _choose(made / "params.yaml", "linear" if model == "logistic" else "boosting")
         say(f"project {model}: make setup pipeline gate (a minute or two)")
         run(["make", "setup", "pipeline", "gate"], made, "make setup pipeline gate")
         ready.write_text(commit(), encoding="utf-8")
@@ -129,15 +122,12 @@ def _numbers(folder: Path) -> Path:
     return path
 
 
-def _logistic(path: Path) -> None:
-    """Ask for logistic regression on scaled numbers."""
-    head, _, rest = path.read_text(encoding="utf-8").partition("model:\n")
-    _, regressor, tail = rest.partition("  regressor:\n")
-    head = head.replace("scale: none", "scale: standard")
-    head = head.replace("impute_numeric: none", "impute_numeric: mean")
-    if "scale: standard" not in head or not regressor:
+def _choose(path: Path, model: str) -> None:
+    """Ask for this model, whatever would be better."""
+    text = path.read_text(encoding="utf-8")
+    if "\nmodel: auto\n" not in text:
         raise Trouble("params.yaml of the template has changed its form: adapt projects.py")
-    path.write_text(head + LOGISTIC + regressor + tail, encoding="utf-8")
+    path.write_text(text.replace("\nmodel: auto\n", f"\nmodel: {model}\n"), encoding="utf-8")
 
 
 def commit() -> str:

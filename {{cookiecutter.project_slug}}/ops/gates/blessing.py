@@ -6,11 +6,12 @@ worse than ``margin`` and better than ``gain``, both with 95 % confidence. No ch
 the model failed or crashed. Anything missing is *not blessed*.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import GOOD, read_json, read_section, say, write_json
+from ..console import GOOD, Stop, read_json, read_section, say, write_json
 from ..digests import code_digest, file_digest, model_digest
 from ..findings import closing, read_findings
 from . import data
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 BLESSING = Path("blessing.json")
 CHAMPION = Path("champion/champion.json")
+MODEL = Path("model/model.json")
 CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
 GATES, PARITY = Path("gates.yaml"), Path("predictions/parity.json")
 RESAMPLES, LEAST, MOST = 1000, 100, 100_000
@@ -47,6 +49,7 @@ def bless() -> int:
         reasons.append(
             "gates.yaml has no model.rules that can be judged: without a rule nothing is blessed"
         )
+    beaten = by_linear(judged)
     reasons += [entry["reason"] for entry in judged if not entry["passed"]]
     reasons += [f"{f.check}: {f.message}" for f in checks]
     write_json(
@@ -56,6 +59,7 @@ def bless() -> int:
             "model_digest": model_digest(),
             "serving": read_json(PARITY),
             "champion": said,
+            "beaten": beaten,
             "reasons": reasons,
             "rules": judged,
             "not_judged": not_judged,
@@ -72,6 +76,26 @@ def bless() -> int:
         say(f"bless: {reason}")
     say(f"bless: {'blessed' if not reasons else 'NOT blessed'} (comparisons: {len(judged)})")
     return GOOD
+
+
+def by_linear(judged: list[dict[str, Any]]) -> str:
+    """A sentence where the candidate is surely worse than the linear baseline on all rows."""
+    for rule in judged:
+        surely = is_number(rule["high"]) and rule["high"] < 0
+        if rule["against"] == "linear" and rule["slice"] == "all" and surely:
+            values = f"{rule['metric']} {rule['candidate']:.4g} against {rule['champion']:.4g}"
+            return f"surely worse than a linear model ({values}): {_mends()}"
+    return ""
+
+
+def _mends() -> str:
+    """The line of params.yaml that does."""
+    asked = None
+    with suppress(Stop):  # a damaged file is told by those who need it
+        asked = read_json(MODEL).get("choice", {}).get("asked")
+    if asked == "linear":
+        return "it is one itself, so set `features` in params.yaml to auto"
+    return f"`model: {'linear' if asked == 'auto' else 'auto'}` in params.yaml mends it"
 
 
 def _champion(bootstrap: Any) -> tuple["Predictions | None", dict[str, Any] | None, str]:

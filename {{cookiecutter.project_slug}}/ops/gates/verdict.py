@@ -88,6 +88,8 @@ def lines(verdict: dict[str, Any]) -> list[str]:
             text.append(f"  compared with no champion: {reason}")
     else:
         text = [paint("CLOSED", "red") + f": {len(verdict['reasons'])} reason(s)"]
+    if beaten := (verdict["blessing"] or {}).get("beaten"):
+        text.append(paint("  " + beaten, "yellow"))
     gate = verdict["data_gate"]
     text.append(f"  data gate  {_mark(gate['open'])}  {gate['rows']:,} rows")
     for rule in (verdict["blessing"] or {}).get("rules", []):

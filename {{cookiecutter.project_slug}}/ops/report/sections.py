@@ -19,6 +19,7 @@ ABOUT_DATA = re.compile(
     "(schema|values: |unknown columns|personal: )|.*drift$|(champion_)?new_|.*_change$"
 )
 SIGNS = {"min": "≥ ", "max": "≤ ", "margin": "margin ", "gain": "gain > ", "gap": "gap ≤ "}
+MODEL = Path("model/model.json")
 BUDGET = Path("reports/budget.json")
 IMPORTANCE = Path("predictions/importance.json")
 FIGURES = ("size_mb", "latency_ms", "rows_per_second")
@@ -47,7 +48,9 @@ def report(found: Facts) -> tuple[str, list[Section]]:
     facts["rules"] = sorted(judged.get("rules", []), key=lambda rule: rule["passed"] is True)
     worst = _worst(facts["rules"], facts["metrics"]["test"])
     title, reasons = _verdict(facts, judged)
+    beaten = str(judged.get("beaten") or "")
     body = [
+        Section("A simpler model is better", 11, [show(beaten, TEXT)] if beaten else []),
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),
         Section("Gates", 9, _gates(facts)),
         Section("Worst slices", 4, _slices(worst)),
@@ -93,6 +96,7 @@ def _gates(facts: Facts) -> Blocks:
         about += f" Champion: {ref} at {commit}, model {show(str(model)[:19])}."
     else:
         about += f" No champion ({show(champion.get('bootstrap') or 'none is recorded', TEXT)})."
+    about += _choice()
     train, test = facts["metrics"]["train"], facts["metrics"]["test"]
     values = [f"{show(m)} {number(test[m])} ({number(train.get(m))})" for m in test if m != "rows"]
     shown = rules[: max(MOST, sum(rule["passed"] is not True for rule in rules))]
@@ -100,6 +104,22 @@ def _gates(facts: Facts) -> Blocks:
         about += f" {left:,} more rules, all passed, are in blessing.json."
     rows = table(HEAD, [_rule(rule) for rule in shown])
     return [about, f"On the test rows (train rows): {', '.join(values[:MOST])}.", rows]
+
+
+def _choice() -> str:
+    """How the model was chosen, where params.yaml left that open."""
+    choice = read_json(MODEL).get("choice", {}) if MODEL.exists() else {}
+    taken, scores = choice.get("taken"), choice.get("best") or {}
+    if choice.get("asked") != "auto":
+        return ""
+    told = f" Model: {show(taken)}, chosen by {show(choice.get('by'))}"
+    others = [name for name in scores if name != taken]
+    if not others:
+        return f"{told}."
+    metric = show(choice.get("metric"))
+    told += f" against {show(others[0])}: {metric} {number(scores[taken])} against "
+    told += f"{number(scores[others[0]])}"
+    return f"{told}; `model: {others[0]}` in params.yaml switches."
 
 
 def _rule(rule: Facts) -> list[str]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from . import metrics
 from . import model as store
 from .baseline import linear_baseline
+from .choose import STRENGTH
 from .explain import write_importance
 from .golden import write_golden
 from .onnx_model import OnnxModel, plain
@@ -91,13 +92,15 @@ def _champion() -> store.Model | _Onnx:
     return _Onnx(CHAMPION)
 
 
-def linear_predictions(columns: dict[str, Column], schema: Schema) -> pa.Table:
+def linear_predictions(
+    columns: dict[str, Column], schema: Schema, strength: float = STRENGTH
+) -> pa.Table:
     """What the linear baseline says of the test rows; as the champion, it may have no answer."""
     say("evaluate: predicting the test rows with the linear baseline")
     try:
         # Whether it converged quite, or met an unknown category, is of no concern to anybody.
         with warnings.catch_warnings(action="ignore"):
-            return predictions(linear_baseline(schema, columns), TEST, schema)[0]
+            return predictions(linear_baseline(schema, columns, strength), TEST, schema)[0]
     except (ValueError, TypeError) as error:
         return _nothing(f"it cannot be fitted ({type(error).__name__})")
 
@@ -127,7 +130,8 @@ def evaluate() -> str:
                 baseline = _prior(truth, len(schema.classes))
             values = metrics.classification(truth, raw, baseline)
         results[side] = {"rows": len(truth), **values}
-    write_table(linear_predictions(model.columns, schema), PREDICTIONS / "linear.parquet")
+    strength = model.facts.get("choice", {}).get("strength", STRENGTH)
+    write_table(linear_predictions(model.columns, schema, strength), PREDICTIONS / "linear.parquet")
     write_golden(model)
     write_parity(model)
     say("evaluate: shuffling the test rows column by column")

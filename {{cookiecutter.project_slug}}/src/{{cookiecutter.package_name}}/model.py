@@ -109,6 +109,8 @@ def _onnx(model: Model) -> tuple[bytes | None, str]:
     """The model as ONNX, or why it has no such form: any estimator may stand in params.yaml."""
     try:
         return convert(model), "converted"
+    except InputError as reason:
+        return None, str(reason)
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return None, f"it does not convert to ONNX ({type(error).__name__}: {lines[0][:120]})"

@@ -106,8 +106,9 @@ def convert(model: "Model") -> bytes:
     Inputs: ``numbers`` float32 (n, k) and ``text`` string (n, m), one left out where there is no
     such feature. Whether it says the same as the model is for stage evaluate to find out.
     """
-    from skl2onnx import to_onnx
+    from skl2onnx import to_onnx, update_registered_converter
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    from sklearn.preprocessing import FunctionTransformer
 
     from .splits import rounded_down
 
@@ -119,6 +120,8 @@ def convert(model: "Model") -> bytes:
     layout["labels"] = {"numbers": [], "text": []}
     for name, transformer, labels in steps["features"].transformers_:
         labels = [str(label) for label in labels]
+        if name.startswith("text"):
+            raise InputError("ONNX has no form of `role: text` that is surely the same")
         columns = [made[label] for label in labels]
         if not columns:
             continue
@@ -154,6 +157,9 @@ def convert(model: "Model") -> bytes:
         options = {"zipmap": False}
         known = [int(code) for code in model.pipeline.classes_]
         layout["classes"] = (known, len(model.classes))
+    update_registered_converter(
+        FunctionTransformer, "Bounded", _bounded_shape, _bounded, overwrite=True
+    )
     made_onnx = to_onnx(pipeline, initial_types=inputs, options=options)
     # skl2onnx has them in a set, whose order changes from process to process.
     opsets = sorted(made_onnx.opset_import, key=lambda opset: str(opset.domain))
@@ -173,6 +179,22 @@ def _filled_down(transformer: Any) -> Any:
         if hasattr(step, "statistics_"):
             step.statistics_ = floor32(step.statistics_).astype(np.float64)
     return found
+
+
+def _bounded_shape(operator: Any) -> None:
+    operator.outputs[0].type = copy.deepcopy(operator.inputs[0].type)
+
+
+def _bounded(scope: Any, operator: Any, container: Any) -> None:
+    """``np.clip`` of the preprocessing; skl2onnx knows no function at all."""
+    from skl2onnx.common._apply_operation import apply_clip
+
+    step = operator.raw_operator
+    if step.func is not np.clip:
+        raise NotImplementedError("a FunctionTransformer has no converter")
+    low, high = (np.float32(step.kw_args[key]) for key in ("a_min", "a_max"))
+    names = operator.inputs[0].full_name, operator.outputs[0].full_name
+    apply_clip(scope, *names, container, min=low, max=high)
 
 
 def _without_rare(encoder: Any) -> tuple[Any, dict[int, tuple[list[str], bool]]]:

@@ -1,9 +1,9 @@
 """``params.yaml``: how the model is made."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .schema import read_yaml
 
@@ -41,14 +41,31 @@ class Split(_Section):
     seed: int = Field(0, ge=0, lt=2**63)
 
 
-class Features(_Section):
-    """Preprocessing by column role."""
+class Text(_Section):
+    """Columns of ``role: text``: hashed n-grams, weighed by how rare they are (tf-idf)."""
 
-    impute_numeric: Literal["none", "mean", "median", "zero"] = "none"
-    impute_categorical: Literal["most_frequent", "missing"] = "missing"
-    scale: Literal["none", "standard"] = "none"
-    encode: Literal["ordinal", "onehot"] = "ordinal"
-    max_categories: int | None = Field(None, ge=2)
+    ngrams: Literal["words", "characters"] = "words"
+    lengths: tuple[int, int] = (1, 2)
+    size: int = Field(2**15, ge=2, le=2**22, description="numbers that n-grams are hashed to")
+    components: int = Field(50, ge=1, description="of them, for models that take no sparse input")
+
+    @field_validator("lengths")
+    @classmethod
+    def _ordered(cls, lengths: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= lengths[0] <= lengths[1]:
+            raise ValueError("must be the least and the greatest length, such as [1, 2]")
+        return lengths
+
+
+class Features(_Section):
+    """Preprocessing by column role; ``auto`` is decided by the estimator."""
+
+    impute_numeric: Literal["auto", "none", "mean", "median", "zero"] = "auto"
+    impute_categorical: Literal["auto", "most_frequent", "missing"] = "auto"
+    scale: Literal["auto", "none", "standard", "bounded"] = "auto"
+    encode: Literal["auto", "ordinal", "onehot"] = "auto"
+    max_categories: Literal["auto"] | Annotated[int, Field(ge=2)] | None = "auto"
+    text: Text = Text()
 
 
 class Estimator(_Section):
@@ -56,13 +73,6 @@ class Estimator(_Section):
 
     path: str = Field(alias="class")
     params: dict[str, Any] = {}
-
-
-class Model(_Section):
-    """The estimator of each kind of task."""
-
-    classifier: Estimator
-    regressor: Estimator
 
 
 class Search(_Section):
@@ -83,8 +93,25 @@ class Params(_Section):
     ingest: Ingest
     split: Split = Split()
     features: Features = Features()
-    model: Model
+    model: Literal["auto", "linear", "boosting"] | Estimator = "auto"
     search: Search = Search()
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _known(cls, said: Any) -> Any:
+        """One sentence, where pydantic would have one for each of the four forms."""
+        if said in ("auto", "linear", "boosting") or (isinstance(said, dict) and "class" in said):
+            return said
+        raise ValueError("must be auto, linear, boosting, or {class: dotted.path, params: {...}}")
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.model == "auto" and self.search.space:
+            raise ValueError(
+                "search.space tunes one model, and model: auto chooses among several: name the "
+                "model (linear, boosting or a class), or empty search.space"
+            )
+        return self
 
 
 def load_params(path: Path = PATH) -> Params:

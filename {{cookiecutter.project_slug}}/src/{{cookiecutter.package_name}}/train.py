@@ -1,6 +1,6 @@
 """Stage train: fit the model on the training rows."""
 
-import importlib
+import time
 from importlib.metadata import version
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
 
 from . import model as store
-from .features import build_features, preprocessor, shifts
+from .choose import FEW, boosting, choose, linear, make_estimator
+from .features import build_features, preprocessor, shifts, text_columns
 from .params import Estimator, Params, load_params
 from .schema import Schema, label_text, load_schema
 from .search import best_params
@@ -38,25 +40,6 @@ def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
     return np.asarray(codes)
 
 
-def make_estimator(choice: Estimator, seed: int) -> Any:
-    """Build the class named in ``params.yaml``, seeded where it takes a seed."""
-    module, _, name = choice.path.rpartition(".")
-    try:
-        cls = getattr(importlib.import_module(module), name)
-        defaults = cls().get_params()
-        extra = {"random_state": seed} if "random_state" in defaults else {}
-        return cls(**(extra | choice.params))
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(
-            f"params.yaml names the model {choice.path!r}, which cannot be imported as an "
-            "estimator: correct its class, or add its package to requirements/train.in"
-        ) from None
-    except TypeError as error:
-        raise InputError(
-            f"params.yaml: {choice.path} does not take these params ({error}): correct them"
-        ) from None
-
-
 def train() -> str:
     """Fit on ``data/train.parquet`` and write ``model/``."""
     schema, params = load_schema(), load_params()
@@ -76,48 +59,72 @@ def train() -> str:
     # With a shift, the zero that stands for a missing value would be another one.
     shift = {} if params.features.impute_numeric == "zero" else shifts(frame, columns)
     features = build_features(frame, columns, shift)
-    pipeline, choice, best = _fit(features, target, schema, params)
+    estimator, choice = _choose(features, target, schema, params)
+    pipeline, best = _fit(estimator, features, target, schema, params)
     facts = {
-        "estimator": choice.path,
-        "params": choice.params | best,
+        "estimator": estimator.path,
+        "params": estimator.params | best,
+        **choice,
         "rows": len(frame),
         "packages": {name: version(name) for name in ("scikit-learn", "skops", "numpy", "pandas")},
     }
     task, classes = schema.decided_task, schema.classes
     store.save(store.Model(pipeline, task, schema.target, classes, columns, facts, shift))
-    name = choice.path.rpartition(".")[2]
+    name = estimator.path.rpartition(".")[2]
     return f"{name} on {len(frame):,} rows x {features.shape[1]} features in {store.DIRECTORY}/"
 
 
-def _fit(
+def _choose(
     features: pd.DataFrame, target: npt.NDArray[Any], schema: Schema, params: Params
-) -> tuple[Any, Estimator, dict[str, Any]]:
-    choice = params.model.regressor if schema.task == "regression" else params.model.classifier
+) -> tuple[Estimator, dict[str, Any]]:
+    """The estimator, and how it came to be where it was chosen here."""
+    asked, start = params.model, time.perf_counter()
+    if isinstance(asked, Estimator):
+        return asked, {}
+    if params.search.space:  # which is what decides then
+        plain = boosting if asked == "boosting" else linear
+        return plain(schema.decided_task, len(target), features.shape[1]), {}
+    estimator, found = choose(asked, features, target, schema, params.features, params.seed)
+    scores = ", ".join(f"{name} {score:.4g}" for name, score in found.get("best", {}).items())
+    told = f" ({found['metric']}: {scores})" if scores else ""
+    seconds = time.perf_counter() - start
+    say(f"train: {found['taken']}, by {found['by']}{told}, {seconds:.1f} s")
+    return estimator, {"choice": {"asked": asked, **found}}
+
+
+def _fit(
+    estimator: Estimator,
+    features: pd.DataFrame,
+    target: npt.NDArray[Any],
+    schema: Schema,
+    params: Params,
+) -> tuple[Any, dict[str, Any]]:
+    made = make_estimator(estimator, params.seed)
+    words = text_columns(schema.columns)
     pipeline = Pipeline(
-        [
-            ("features", preprocessor(features, params.features)),
-            ("model", make_estimator(choice, params.seed)),
-        ]
+        [("features", preprocessor(features, params.features, made, words)), ("model", made)]
     )
     try:
         best: dict[str, Any] = {}
         if params.search.space:
             best = best_params(pipeline, features, target, schema, params.search, params.seed)
             pipeline.set_params(**{f"model__{name}": value for name, value in best.items()})
-        say(f"train: fitting {choice.path} on {len(features):,} rows")
-        pipeline.fit(features, target)
+        say(f"train: fitting {estimator.path} on {len(features):,} rows")
+        # On few rows threads wait for each other longer than they work.
+        with threadpool_limits(1 if len(features) <= FEW else None):
+            pipeline.fit(features, target)
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
-            f"{choice.path} cannot be fitted ({reason}): correct model, features or search in "
+            f"{estimator.path} cannot be fitted ({reason}): correct model, features or search in "
             "params.yaml"
         ) from None
     if schema.task != "regression" and not hasattr(pipeline, "predict_proba"):
         raise InputError(
-            f"{choice.path} gives no probabilities: choose a classifier with predict_proba, or "
+            f"{estimator.path} gives no probabilities: choose a classifier with predict_proba, or "
             "wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
-    return pipeline, choice, best
+    return pipeline, best
 
 
 if __name__ == "__main__":
