@@ -87,7 +87,12 @@ def linear(task: str, rows: int, width: int, strength: float = STRENGTH) -> Esti
     if task == "regression":
         return _estimator("linear_model.Ridge", alpha=rows * 1e-3 / strength)
     solver = "newton-cholesky" if width <= NEWTON else "lbfgs"
-    return _estimator("linear_model.LogisticRegression", C=strength, solver=solver, max_iter=300)
+    return _estimator(
+        "linear_model.LogisticRegression",
+        C=strength,
+        solver=solver,
+        max_iter=300 if width <= 2_000 else 100,
+    )
 
 
 def boosting(task: str, rows: int, leaves: int = 31, rounds: int = 100) -> Estimator:

@@ -46,7 +46,7 @@ class Text(_Section):
 
     ngrams: Literal["words", "characters"] = "words"
     lengths: tuple[int, int] = (1, 2)
-    size: int = Field(2**15, ge=2, le=2**22, description="numbers that n-grams are hashed to")
+    size: int = Field(2**14, ge=2, le=2**22, description="numbers that n-grams are hashed to")
     components: int = Field(50, ge=1, description="of them, for models that take no sparse input")
 
     @field_validator("lengths")
