@@ -45,6 +45,7 @@ def run_pytest(junit: Path, may_skip: list[Any], minutes: float) -> list[Finding
     # People name behaviours in their own language; pytest would write \xe9 for a letter of it.
     readable = "disable_test_id_escaping_and_forfeit_all_rights_to_community_support=true"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", readable]
+    command += ["-o", "junit_family=xunit1"]  # the other takes no record_property
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     environment["BUDGET_FILE"] = str(BUDGET)
     try:

@@ -88,7 +88,7 @@ def locked(lock: Path) -> dict[str, str]:
         lines = lock.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise Stop(f"{lock} is not there: restore it with `git checkout {lock}`") from None
-    found = {}
+    found: dict[str, str] = {}
     for line in lines:
         if line[:1].isalnum():
             pin = Requirement(line.rstrip(" \\"))

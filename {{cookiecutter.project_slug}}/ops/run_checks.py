@@ -25,6 +25,7 @@ def run_checks(what: str, html: bool = False) -> int:
     if what == "model":
         from .packages import served
 
+        checks_python()  # without it nothing is checked, and that comes first
         return with_deepchecks(what, report, served())
     rows, findings = check_schema()
     if closing(findings):

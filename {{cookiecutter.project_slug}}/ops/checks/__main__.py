@@ -149,7 +149,8 @@ def _outcome(rule: Rule, desk: Deepchecks) -> Outcome:
     elif rule.judged:
         judge = desk.judge
         threshold = rule.threshold + rule.noise * CHANCE * judge.reach
-        found, holds = {(): judge.worse}, judge.worse <= threshold
+        found: Measured = {(): judge.worse}
+        holds = judge.worse <= threshold
         outcome = Outcome(found, holds, threshold, len(desk.usable), metric=judge.name)
     else:
         table = inputs.tables["train"]

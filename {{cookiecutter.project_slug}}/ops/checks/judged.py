@@ -1,6 +1,7 @@
 """How good the predictions are, by the metric that the rules of ``gates.yaml`` judge by."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -28,19 +29,26 @@ class Judge:
 
     def __init__(self, paths: dict[str, Path], schema: Schema, gates: Path) -> None:
         self._labels = schema.classes
-        self._rows = {side: self._read(path) for side, path in paths.items()}
+        train = self._read(paths["train"])
+        base = train.truth.mean()
+        if self._labels:
+            counts = np.bincount(train.truth, minlength=len(self._labels)) + 1.0
+            base = counts / counts.sum()  # as metrics.json has it
+        answers = {"train": train, "test": self._read(paths["test"])}
+        self._rows = {side: replace(rows, baseline=base) for side, rows in answers.items()}
         found: dict[str, Any] = {}
         for self.name in _metrics(gates, schema.task):
             found = {side: self._metric.measure(rows) for side, rows in self._rows.items()}
             if all(found.values()):
                 break
-        (train, moves), (test, others) = found["train"], found["test"]
+        (before, moves), (test, others) = found["train"], found["test"]
         error = sqrt(moves.var() / len(moves) + others.var() / len(others))
         # Where the value is lost in its own noise, a share of it says nothing.
-        base = max(abs(train), error, np.finfo(float).tiny)
-        self.worse, self.reach = self._metric.direction * (train - test) / base, error / base
+        base = max(abs(before), error, float(np.finfo(float).tiny))
+        self.worse = float(self._metric.direction * (before - test) / base)
+        self.reach = error / base
         self.spread = float(others.std()) / max(abs(test), np.finfo(float).tiny)
-        self._test = self._metric.direction * test
+        self._test = float(self._metric.direction * test)
 
     @property
     def _metric(self) -> Metric:
@@ -59,7 +67,7 @@ class Judge:
                 return self._test
             rows = Rows(test.truth[chosen], test.guess[chosen], test.baseline)
             found = self._metric.measure(rows)
-            return self._test if found is None else self._metric.direction * found[0]
+            return self._test if found is None else float(self._metric.direction * found[0])
 
         return score
 
@@ -67,18 +75,10 @@ class Judge:
         names = [f"p_{k}" for k in range(len(self._labels))]
         table = pq.read_table(path, columns=["truth", *(names or ["prediction"])])
         if not names:
-            truth = table["truth"].to_numpy()
-            guess, base = table["prediction"].to_numpy(), truth.mean()
-        else:
-            guess = np.stack([table[name].to_numpy() for name in names], axis=1)
-            at = pc.index_in(table["truth"].cast(pa.string()), value_set=pa.array(self._labels))
-            truth = at.to_numpy().astype(np.int64)
-            counts = np.bincount(truth, minlength=len(names)) + 1.0  # as metrics.json has it
-            base = counts / counts.sum()
-        if hasattr(self, "_base"):
-            base = self._base
-        self._base = base  # of train, which comes first
-        return Rows(truth, guess, base)
+            return Rows(table["truth"].to_numpy(), table["prediction"].to_numpy())
+        guess = np.stack([table[name].to_numpy() for name in names], axis=1)
+        at = pc.index_in(table["truth"].cast(pa.string()), value_set=pa.array(self._labels))
+        return Rows(at.to_numpy().astype(np.int64), guess)
 
 
 def _metrics(gates: Path, task: str) -> list[str]:
