@@ -6,6 +6,7 @@ of tomorrow give the value that the whole file gave.
 
 import re
 from contextlib import suppress
+from functools import cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -159,22 +160,23 @@ def moments(values: pa.ChunkedArray, fmt: str | None) -> pa.ChunkedArray:
     return aware.cast(pa.timestamp("us", "UTC"), safe=False).cast(naive)
 
 
-def date_form(fmt: str) -> str | None:
-    """The pattern of dates of a strptime format; None where it says more than we know."""
+@cache
+def date_form(fmt: str) -> str:
+    """The pattern of dates of a strptime format; what we know nothing of may be anything."""
     parts = re.split(r"(%.|\s+)", fmt)
-    if any(part[:1] == "%" and part not in DIRECTIVES for part in parts):
-        return None
-    known = (r"\s+" if part.isspace() else DIRECTIVES.get(part, re.escape(part)) for part in parts)
-    return f"^{''.join(known)}$"
+    anything = (
+        r"\s+" if part.isspace() else ".+" if part[:1] == "%" else re.escape(part) for part in parts
+    )
+    return f"^{''.join(map(DIRECTIVES.get, parts, anything))}$"
 
 
 def _by_format(values: pa.ChunkedArray, fmt: str) -> pa.ChunkedArray:
     """By the C library, which takes the year 96 for %Y and makes 2 March of 30 February."""
     form = date_form(fmt)
-    if form and not all_match(values, form):
+    if not all_match(values, form):
         raise pa.ArrowInvalid("a value is no date of this format")
     found = pc.strptime(values, format=fmt.replace("%B", "%b"), unit="us")
-    if form and "?P<day>" in form and "%z" not in fmt:
+    if "?P<day>" in form and "%z" not in fmt:
         days = pc.struct_field(pc.extract_regex(values, form), "day").cast(pa.int64())
         if not pc.all(pc.equal(days, pc.day(found))).as_py():
             raise pa.ArrowInvalid("a day that its month has not")

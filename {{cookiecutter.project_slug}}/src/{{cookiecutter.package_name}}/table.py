@@ -298,8 +298,8 @@ def _normalise(path: Path, table: pa.Table, decided: dict[str, Decision]) -> pa.
     for name, values in zip(clean_names(path, table.column_names), table.columns, strict=True):
         kind = values.type
         if pa.types.is_dictionary(kind):
-            if kind.ordered and _is_text(kind.value_type):
-                order = values.combine_chunks().unify_dictionaries().chunk(0).dictionary.to_pylist()
+            if kind.ordered and _is_text(kind.value_type) and values.num_chunks:
+                order = values.unify_dictionaries().chunk(0).dictionary.to_pylist()
                 column = Column(type="string", ordered=True, categories=order)
                 decided[name] = Decision(column, "categories in their order")
             values, kind = values.cast(kind.value_type), kind.value_type
@@ -373,8 +373,10 @@ def _explain(path: Path, options: Ingest, error: Exception) -> str:
         row = f", row {where}" if where.isdigit() else ""
         return f"{path}{row} has another number of fields than the header: mend or cut that line"
     if isinstance(error, (UnicodeDecodeError, LookupError)) or "UTF8" in text or "codec" in text:
+        with path.open("rb") as file:
+            hint = " (utf-16)" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else ""
         return (
-            f"{path} is not {options.encoding} text: set ingest.encoding in params.yaml, "
+            f"{path} is not {options.encoding} text: set ingest.encoding in params.yaml{hint}, "
             f"or convert it with iconv"
         )
     if "holds" in text and text.startswith("column"):

@@ -51,7 +51,6 @@ TIMES = (
     *(" %I:%M %p", " %I:%M:%S %p", " %I:%M%p", " %I:%M:%S%p", ", %I:%M %p", ", %I:%M:%S %p"),
     *(" %H:%M:%S %z", " %H:%M %z", " %H:%M:%S GMT", " %H:%M:%S UTC", ":%H:%M:%S %z"),
 )
-FORMATS = (*(day + time for day in DATES for time in TIMES), "%a %b %d %H:%M:%S %Y")
 
 
 class Number:
@@ -161,9 +160,9 @@ def date(different: pa.Array) -> Column | str | None:
     """The only format that fits, or what keeps dates and times from being read; None for text."""
     first = different.slice(0, 20)
     found: list[tuple[Column, pa.Array]] = []
-    for fmt in FORMATS:
-        if not all_match(first, date_form(fmt) or ""):
-            continue
+    if not all_match(first, r"\d.*[-/., ].*\d|\d\pL{3,}\d"):
+        return None  # most text, without a look at each format
+    for fmt in _formats(first):
         column = Column(type="datetime", format=fmt)
         with suppress(pa.ArrowInvalid):
             values = convert(different, column)
@@ -178,6 +177,13 @@ def date(different: pa.Array) -> Column | str | None:
             f"{formats} for it in schema.yaml"
         )
     return None
+
+
+def _formats(first: pa.Array) -> list[str]:
+    """The formats that the first values have."""
+    days = [day for day in DATES if all_match(first, date_form(day)[:-1])]
+    both = [day + time for day in days for time in TIMES]
+    return [fmt for fmt in [*both, "%a %b %d %H:%M:%S %Y"] if all_match(first, date_form(fmt))]
 
 
 def doubt(values: pa.ChunkedArray, different: pa.Array) -> str:
