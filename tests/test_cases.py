@@ -103,7 +103,7 @@ def look(
     return look
 
 
-def csv(delimiter: str = ",", **columns: Any) -> str:
+def csv(delimiter: str = ",", /, **columns: Any) -> str:
     """A file of these columns, each repeated to ``ROWS`` rows, beside a target."""
     rows = {"y": ["up", "down"], **columns}
     frame = pd.DataFrame(
@@ -279,7 +279,8 @@ def test_the_rest_of_the_file_shows_what_a_comma_means(look: Look) -> None:
     ],
 )
 def test_a_saved_index_is_left_out_and_said(look: Look, name: str, values: Any) -> None:
-    found = look(csv(x=[0.5, 1.5], **{name: [int(v) for v in values]}))
+    index: dict[str, Any] = {name: [int(v) for v in values]}
+    found = look(csv(x=[0.5, 1.5], **index))
     column = name or "unnamed_2"
     assert found.role(column) == "ignore"
     assert "row number" in found.console or "identifier" in found.console
@@ -287,7 +288,8 @@ def test_a_saved_index_is_left_out_and_said(look: Look, name: str, values: Any) 
 
 @pytest.mark.parametrize("name", ["income", "population", "humid", "x"])
 def test_a_quantity_that_is_unique_stays(look: Look, name: str) -> None:
-    found = look(csv(**{name: [int(v) for v in RNG.permutation(10_000)[:ROWS]]}))
+    quantity: dict[str, Any] = {name: [int(v) for v in RNG.permutation(10_000)[:ROWS]]}
+    found = look(csv(**quantity))
     assert found.role(name) == "feature"
 
 

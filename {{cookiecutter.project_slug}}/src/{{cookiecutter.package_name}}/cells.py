@@ -5,6 +5,7 @@ of tomorrow give the value that the whole file gave.
 """
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 
@@ -51,7 +52,8 @@ def convert(
     words = [*column.null_values, *(null_values or [])]
     if column.type == "string":
         return blanked(values, words)
-    values = blanked(pc.utf8_trim_whitespace(values), [*WORDS, *MARKS, *words])
+    trimmed = pc.utf8_trim_whitespace(values)
+    values = without(trimmed, trimmed, [*WORDS, *MARKS, *words])
     if column.type == "datetime":
         return moments(values, column.format)
     if column.type == "boolean":
@@ -66,7 +68,14 @@ def convert(
 
 def blanked(values: pa.ChunkedArray, words: list[str]) -> pa.ChunkedArray:
     """Blank text, and each of ``words``, is missing."""
-    missing = pc.is_in(pc.utf8_trim_whitespace(values), pa.array(["", *words], pa.string()))
+    return without(values, pc.utf8_trim_whitespace(values), words)
+
+
+def without(
+    values: pa.ChunkedArray, trimmed: pa.ChunkedArray, words: Iterable[str]
+) -> pa.ChunkedArray:
+    """``values`` less those that are blank or one of ``words`` once they are trimmed."""
+    missing = pc.is_in(trimmed, pa.array(["", *words], pa.string()))
     if not pc.any(missing).as_py():
         return values
     return pc.if_else(missing, pa.scalar(None, values.type), values)
@@ -151,6 +160,8 @@ def moments(values: pa.ChunkedArray, fmt: str | None) -> pa.ChunkedArray:
     for kind in (naive, pa.timestamp("us", "UTC")):
         with suppress(pa.ArrowInvalid):
             return values.cast(kind).cast(naive)
+    if not all_match(values.slice(0, 20), r"^\d{4}-\d\d-\d\d"):
+        raise pa.ArrowInvalid("no date of ISO 8601")  # most text, without more looks at it
     # What Arrow does not take: a blank before the zone, its name, and nanoseconds.
     values = pc.replace_substring_regex(values, r"(:\d\d(?:\.\d+)?) ?(?:UTC|GMT)$", r"\1Z")
     values = pc.replace_substring_regex(values, r"(:\d\d(?:\.\d+)?) ([+-]\d\d:?\d\d)$", r"\1\2")

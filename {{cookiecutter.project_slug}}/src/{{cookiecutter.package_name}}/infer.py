@@ -19,10 +19,11 @@ from .cells import (
     WORDS,
     all_match,
     any_match,
-    blanked,
     convert,
     count_matches,
+    finite,
     moments,
+    without,
 )
 from .schema import Column, ColumnType
 from .written import Number, date, doubt, shown
@@ -79,10 +80,10 @@ class _Reader:
             if isinstance(found, _Text):
                 text[name] = found
                 continue
-            column, words, shows = found
+            column, words, shows, values = found
             if shows and not self.decimal:
                 marks.add(shows)
-            self._settle(name, column, words)
+            self._settle(name, column, words, values)
         numbers = {name: Number(about.different) for name, about in text.items()}
         if not self.decimal:
             marks = marks.union(*(number.shows for number in numbers.values()))
@@ -110,9 +111,16 @@ class _Reader:
             return None
         return number.doubt or when or doubt(self.columns[name], about.different)
 
-    def _settle(self, name: str, column: Column, words: list[str]) -> None:
+    def _settle(
+        self,
+        name: str,
+        column: Column,
+        words: list[str],
+        values: pa.ChunkedArray | None = None,
+    ) -> None:
         text = self.columns[name]
-        values = convert(text, column, self.null_values)
+        if values is None:
+            values = convert(text, column, self.null_values)
         why = [shown(column)]
         if column.type != "string":
             self.missing.update(words)
@@ -126,7 +134,7 @@ class _Reader:
 
     def _keep_text(self, name: str, words: list[str], reason: str) -> None:
         values = self.columns[name]
-        present = {*words, *_present(values, self.null_values or [])}
+        present = {*words, *_present(pc.utf8_trim_whitespace(values), self.null_values or [])}
         missing, why = _missing_words(
             values, present, self.missing, self.null_values, is_target=name == self.target
         )
@@ -151,48 +159,58 @@ def infer(
 
 
 def _plain(
-    values: pa.ChunkedArray, decimal: str | None, null_values: list[str] | None
-) -> tuple[Column, list[str], str] | _Text:
-    """How plain values are read, the words that mean missing there, the decimal mark they show."""
-    values = blanked(pc.utf8_trim_whitespace(values), null_values or [])
+    text: pa.ChunkedArray, decimal: str | None, null_values: list[str] | None
+) -> tuple[Column, list[str], str, pa.ChunkedArray] | _Text:
+    """How plain values are read, the words that mean missing there, the decimal mark they show,
+    and the values, as ``convert`` reads them.
+    """
+    trimmed = pc.utf8_trim_whitespace(text)
+    trimmed = without(trimmed, trimmed, null_values or [])
     words: list[str] = []
-    if not (kind := _kind(values, decimal)) and (words := _present(values, WORDS + MARKS)):
-        values = blanked(values, words)
-        kind = _kind(values, decimal)
-    if kind is None:
-        return _Text(pc.unique(values.drop_null()), words)
+    if not (found := _kind(trimmed, decimal)) and (words := _present(trimmed, WORDS + MARKS)):
+        trimmed = without(trimmed, trimmed, words)
+        found = _kind(trimmed, decimal)
+    if found is None:
+        return _Text(pc.unique(trimmed.drop_null()), words)
+    kind, values = found
     if kind == "string":
-        return Column(type=kind, null_values=words), words, ""
+        return Column(type=kind, null_values=words), words, "", values
     shows = ""
     if kind == "number":
-        words = words or _present(values, WORDS)  # nan is a number, too
-        shows = _shows(values)
+        if pc.any(pc.is_nan(values)).as_py():
+            words = words or _present(trimmed, WORDS)  # nan is a number, too
+        shows = _shows(trimmed)
         if shows == "grouped":  # 1.234 is more than a thousand where other numbers have commas
-            return _Text(pc.unique(blanked(values, words).drop_null()), words)
-    return Column(type=kind), words, shows
+            return _Text(pc.unique(without(trimmed, trimmed, words).drop_null()), words)
+    return Column(type=kind), words, shows, finite(values)
 
 
-def _kind(values: pa.ChunkedArray, decimal: str | None) -> ColumnType | None:
+def _kind(
+    values: pa.ChunkedArray, decimal: str | None
+) -> tuple[ColumnType, pa.ChunkedArray] | None:
     if values.null_count == len(values):
-        return "string"
+        return "string", values
     kinds: list[ColumnType] = ["integer", "number"] if decimal != "," else ["integer"]
     for kind in kinds:
         try:
-            values.cast(ARROW_TYPES[kind])
+            found = values.cast(ARROW_TYPES[kind])
         except pa.ArrowInvalid:
             continue
-        if any_match(values, r"^[+-]?0[0-9xX]") and not all_match(values, r"^[+-]?[0-9]*\.[0-9]+"):
+        if _any_code(values) and not all_match(values, r"^[+-]?[0-9]*\.[0-9]+"):
             return None  # 007 and 01234 are codes, 0.5 is a number
         if kind == "number" and all_match(values, r"^[+-]?\d+$"):
             return None  # too long for 64 bits; a float would round them
-        return kind
+        return kind, found
     with suppress(pa.ArrowInvalid):
-        values.cast(ARROW_TYPES["boolean"])
-        return "boolean"
+        return "boolean", values.cast(ARROW_TYPES["boolean"])
     with suppress(pa.ArrowInvalid):
-        moments(values, None)
-        return "datetime"
+        return "datetime", moments(values, None)
     return None
+
+
+def _any_code(values: pa.ChunkedArray) -> bool:
+    start = pc.utf8_slice_codeunits(values, 0, 1)
+    return any_match(values.filter(pc.is_in(start, pa.array(["0", "-", "+"]))), r"^[+-]?0[0-9xX]")
 
 
 def _shows(values: pa.ChunkedArray) -> str:
@@ -203,9 +221,8 @@ def _shows(values: pa.ChunkedArray) -> str:
     return "grouped" if pc.any(pc.match_substring(values, ".")).as_py() else ""
 
 
-def _present(values: pa.ChunkedArray, words: Iterable[str]) -> list[str]:
-    """Those of ``words`` that are values."""
-    trimmed = pc.utf8_trim_whitespace(values)
+def _present(trimmed: pa.ChunkedArray, words: Iterable[str]) -> list[str]:
+    """Those of ``words`` that are values; these are trimmed."""
     found = pc.unique(trimmed.filter(pc.is_in(trimmed, pa.array([*words], pa.string()))))
     return sorted(word for word in found.to_pylist() if word)
 
