@@ -9,11 +9,15 @@ import pytest
 from baked import BakedProject
 from cookiecutter.main import cookiecutter
 from filelock import FileLock
+from real_tables import install
 
 # Workflows run on Linux, and are the same files everywhere.
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_workflows_*.py"]
 
 TEMPLATE = Path(__file__).resolve().parents[1]
+
+# So that a failure there shows its values.
+pytest.register_assert_rewrite("real_trial")
 
 Bake = Callable[..., BakedProject]
 
@@ -95,6 +99,19 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
         (project.path / ".venv-serve/.serve").touch()
         (project.path / ".ready").touch()
         return project
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the packages of requirements/tables.txt: one for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "packages.lock"):
+        if not (folder / "packages").exists():
+            install(folder / "packages.draft")
+            (folder / "packages.draft").rename(folder / "packages")
+    return folder / "packages"
 
 
 @pytest.fixture(scope="session")
