@@ -83,6 +83,7 @@ def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
         train: Any = None,
         cost: Any = None,
         released: bool = False,
+        differ: Any = (),
         **model: Any,
     ) -> dict[str, Any]:
         monkeypatch.setitem(sys.modules, "ops.canvas", SimpleNamespace(cost_matrix=lambda _: cost))
@@ -99,6 +100,7 @@ def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
         for name in ("model", "champion", "predictions", "src"):
             Path(name).mkdir(exist_ok=True)
         put("predictions/parity.json", {"format": "onnx", "reason": "the same"})
+        put("predictions/round_trip.json", {"rows": 9, "ways": [], "differ": list(differ)})
         for name in ("model/model.json", "model/model.skops", "src/code.py"):
             Path(name).write_text("x", encoding="utf-8")
         found = {"found": champion is not None, "model_digest": "sha256:c", "released": released}
@@ -657,3 +659,16 @@ def test_without_findings_nothing_is_judged(here: Path, name: str, report: str |
     with pytest.raises(Stop, match=rf"reports/{name}\.json"):
         judge()
     assert not Path("blessing.json").exists(), "an old blessing must not survive"
+
+
+@pytest.mark.gate("blessing", "a row means the same on every way", "open")
+@pytest.mark.gate("blessing", "a row means the same on every way", "closed")
+def test_a_way_that_says_something_else_closes(bless: Bless) -> None:
+    assert bless()["reasons"] == []
+    one = {"way": "json", "reason": "3 of 9 rows get another answer", "columns": ["country"]}
+    [reason] = bless(differ=[one])["reasons"]
+    assert "JSON to the service, 3 of 9 rows" in reason
+    assert "'country'" in reason
+    assert "null_values" in reason
+    [reason] = bless(differ=[one | {"way": "batch", "columns": []}])["reasons"]
+    assert reason == "round trip: by the batch, 3 of 9 rows get another answer than by the source"

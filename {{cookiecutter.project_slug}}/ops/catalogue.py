@@ -5,14 +5,34 @@ MLflow its mirror: nothing reads a decision back from here.
 """
 
 import os
+import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from .console import GOOD, INFRASTRUCTURE, Stop, read_json, read_yaml, say, write_json
 from .digests import MODEL, file_digest, model_digest
+from .explain import package
+from .gates.rules import value_text
 from .git import git
 
+# A module of its own, since MLflow runs it as a script: the package's are relative to each other.
+CODE = """import mlflow
+from {package}.catalogued import load
+
+
+class Catalogued(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.answer = load(context.artifacts["model"])
+
+    def predict(self, context, model_input, params=None):
+        return self.answer(model_input)
+
+
+mlflow.models.set_model(Catalogued())
+"""
+BESIDE = ("onnxruntime", "pyarrow", "pydantic", "pyyaml")
 HOME = Path(".mlflow")
 RECORD = Path("reports/catalogue.json")
 DEFAULTS = {  # bounded retries: a server that is down must not hold the pipeline for minutes
@@ -25,13 +45,12 @@ DEFAULTS = {  # bounded retries: a server that is down must not hold the pipelin
 
 def catalogue() -> int:
     """Log params, metrics, digests, commit, verdict and the model with its signature."""
-    pipeline, trusted = _load_pipeline()
     uri = tracking_uri()
     where = urlsplit(uri)  # never the whole address: it may hold a password
     say(f"catalogue: logging to {where.scheme}://{where.hostname or HOME}")
     mlflow = connect(uri)
     try:
-        run = _log(mlflow, uri, pipeline, trusted)
+        run = _log(mlflow, uri)
     except Exception as error:  # whatever the server, its driver or its store may raise
         reason = type(error).__name__
         raise Stop(
@@ -69,23 +88,7 @@ def experiment() -> str:
     return str(read_yaml(Path("params.yaml")).get("experiment", Path.cwd().name))
 
 
-def _load_pipeline() -> tuple[Any, list[str]]:
-    """The fitted pipeline; only types that gates.yaml trusts are built, whatever the file asks."""
-    import skops.io
-
-    allowed = set(read_yaml(Path("gates.yaml")).get("trusted_types") or [])
-    path = MODEL / "model.skops"
-    wanted = skops.io.get_untrusted_types(file=path)
-    foreign = sorted(set(wanted) - allowed)
-    if foreign:
-        raise Stop(
-            f"{path} asks for types that gates.yaml does not trust ({', '.join(foreign)}): "
-            "choose another model, or review and add them"
-        )
-    return skops.io.load(path, trusted=wanted), list(wanted)
-
-
-def _log(mlflow: Any, uri: str, pipeline: Any, trusted: list[str]) -> str:
+def _log(mlflow: Any, uri: str) -> str:
     card, metrics = read_json(MODEL / "model.json"), read_json(Path("metrics.json"))
     blessing = read_json(Path("blessing.json"))
     name = experiment()
@@ -114,31 +117,54 @@ def _log(mlflow: Any, uri: str, pipeline: Any, trusted: list[str]) -> str:
                 if value is not None
             }
         )
-        mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            serialization_format="skops",
-            skops_trusted_types=trusted,
-            signature=_signature(mlflow, pipeline, card["task"]),
-            pip_requirements=[f"{name}=={pin}" for name, pin in card["packages"].items()],
-        )
+        _log_model(mlflow, card)
     return str(run.info.run_id)
 
 
-def _signature(mlflow: Any, pipeline: Any, task: str) -> Any:
-    """What the logged pipeline eats: numbers and text by name, after the calendar is taken out."""
-    from mlflow.types import ColSpec, Schema
+def _log_model(mlflow: Any, card: dict[str, Any]) -> None:
+    """The model's files with the code that feeds them: raw columns in, classes out; no pickle."""
+    with tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / "catalogued_model.py"
+        code.write_text(CODE.format(package=package()), encoding="utf-8")
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(code),
+            artifacts={"model": str(MODEL), "gates": "gates.yaml"},
+            code_paths=[f"src/{package()}"],
+            signature=signature(read_yaml(Path("schema.yaml")), card),
+            metadata={"columns": {name: c["type"] for name, c in card["columns"].items()}},
+            pip_requirements=[
+                *(f"{name}=={pin}" for name, pin in card["packages"].items()),
+                *(f"{name}=={version(name)}" for name in ("mlflow", *BESIDE)),
+            ],
+        )
 
-    kinds = {"numeric": "double", "categorical": "string"}
-    branches = {
-        column: kinds[branch]
-        for branch, _, columns in pipeline[0].transformers_
-        if branch in kinds
-        for column in columns
-    }
-    inputs = Schema([ColSpec(branches[n], n, required=False) for n in pipeline.feature_names_in_])
-    outputs = Schema([ColSpec("double" if task == "regression" else "long")])
-    return mlflow.models.ModelSignature(inputs=inputs, outputs=outputs)
+
+def signature(schema: dict[str, Any], card: dict[str, Any]) -> Any:
+    """What schema.yaml takes. MLflow has no numbers or booleans that may be missing, and refuses a
+    whole number for a broken one: those are of any type for it, and the model checks them itself.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    def kind(column: dict[str, Any]) -> Any:
+        plain = {"string": "string"}
+        if not column.get("nullable", True):
+            plain |= {"integer": "long", "boolean": "boolean"}
+        return plain.get(column["type"]) or AnyType()
+
+    inputs = [
+        ColSpec(kind(column), name, required=not column.get("nullable", True))
+        for name, column in card["columns"].items()
+    ]
+    target = "double"
+    if card["task"] != "regression":
+        target = {bool: "boolean", int: "long"}.get(type(schema["classes"][0]), "string")
+    labels = [value_text(value) for value in card["classes"]]
+    outputs = [ColSpec(target, "prediction")]
+    outputs += [ColSpec("double", f"probability {label}") for label in labels]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -26,6 +26,7 @@ CHAMPION = Path("champion/champion.json")
 MODEL = Path("model/model.json")
 CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
 GATES, PARITY = Path("gates.yaml"), Path("predictions/parity.json")
+ROUND_TRIP = Path("predictions/round_trip.json")
 RESAMPLES, LEAST, MOST = 1000, 100, 100_000
 
 
@@ -52,12 +53,15 @@ def bless() -> int:
     beaten = by_linear(judged)
     reasons += [entry["reason"] for entry in judged if not entry["passed"]]
     reasons += [f"{f.check}: {f.message}" for f in checks]
+    round_trip = read_json(ROUND_TRIP)
+    reasons += [_differs(one) for one in round_trip["differ"]]
     write_json(
         BLESSING,
         {
             "blessed": not reasons,
             "model_digest": model_digest(),
             "serving": read_json(PARITY),
+            "round_trip": round_trip,
             "champion": said,
             "beaten": beaten,
             "reasons": reasons,
@@ -96,6 +100,19 @@ def _mends() -> str:
     if asked == "linear":
         return "it is one itself, so set `features` in params.yaml to auto"
     return f"`model: {'linear' if asked == 'auto' else 'auto'}` in params.yaml mends it"
+
+
+def _differs(one: dict[str, Any]) -> str:
+    """A way on which rows of the source mean something else than in the file."""
+    columns = ", ".join(repr(name) for name in one["columns"])
+    where = (
+        f", by column {columns}: give its words for missing as null_values in schema.yaml"
+        if columns
+        else ""
+    )
+    ways = {"json": "JSON to the service", "catalogue": "the catalogue's model"}
+    way = ways.get(one["way"], f"the {one['way']}")
+    return f"round trip: by {way}, {one['reason']} than by the source{where}"
 
 
 def _champion(bootstrap: Any) -> tuple["Predictions | None", dict[str, Any] | None, str]:

@@ -18,7 +18,9 @@ from .choose import STRENGTH
 from .explain import write_importance
 from .golden import write_golden
 from .onnx_model import OnnxModel, plain
+from .params import load_params
 from .parity import write_parity
+from .round_trip import write_round_trip
 from .schema import Column, Schema, load_schema
 from .split import ROW_ID, TEST, TRAIN
 from .stage import InputError, run_stage, say, whole_file
@@ -133,7 +135,9 @@ def evaluate() -> str:
     strength = model.facts.get("choice", {}).get("strength", STRENGTH)
     write_table(linear_predictions(model.columns, schema, strength), PREDICTIONS / "linear.parquet")
     write_golden(model)
-    write_parity(model)
+    serves = write_parity(model)
+    say("evaluate: asking rows of the source on every way")
+    write_round_trip(model, schema, load_params().ingest, serves)
     say("evaluate: shuffling the test rows column by column")
     write_importance(model, schema, baseline)
     write_table(champion_predictions(schema), PREDICTIONS / "champion.parquet")

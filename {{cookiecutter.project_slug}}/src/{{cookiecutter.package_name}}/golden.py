@@ -21,7 +21,7 @@ def write_golden(model: store.Model) -> None:
     """Write rows as a client sends them, and answers as the service must give them."""
     batch = next(pq.ParquetFile(TEST).iter_batches(ROWS, columns=list(model.columns)))
     raw = model.predict(to_frame(batch))
-    rows = [{name: _plain(value) for name, value in row.items()} for row in batch.to_pylist()]
+    rows = [plain_row(row) for row in batch.to_pylist()]
     if model.task == "regression":
         answers: list[dict[str, Any]] = [{"prediction": float(value)} for value in raw]
     else:
@@ -36,6 +36,11 @@ def write_golden(model: store.Model) -> None:
     golden = {"model_digest": store.digest(), "rows": rows, "answers": answers}
     with whole_file(GOLDEN) as draft:
         draft.write_text(json.dumps(golden, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {name: _plain(value) for name, value in row.items()}
 
 
 def _plain(value: Any) -> Any:

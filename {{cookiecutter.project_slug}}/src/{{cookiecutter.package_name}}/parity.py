@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from . import model as store
 from .arrays import Arrays
-from .blessed import ONNX
+from .blessed import ONNX, Format
 from .edges import edges
 from .features import build_features
 from .onnx_model import OnnxModel, plain
@@ -24,10 +24,12 @@ PARITY = Path("predictions/parity.json")
 ROWS, BASE, TOLERANCE = 5_000, 1_000, 1e-5
 
 
-def write_parity(model: store.Model) -> None:
-    """Write ``predictions/parity.json``: the format that serves, and why."""
+def write_parity(model: store.Model) -> Format:
+    """Write ``predictions/parity.json``: the format that serves, which is returned, and why."""
+    found = parity(model)
     with whole_file(PARITY) as draft:
-        draft.write_text(json.dumps(parity(model), indent=1) + "\n", encoding="utf-8")
+        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return cast(Format, found["format"])
 
 
 def parity(model: store.Model) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from . import model as store
 from .blessed import blessed
-from .params import load_params
+from .params import Ingest, load_params
 from .stage import InputError, run_stage, say, whole_file
 from .table import ARROW_TYPES, PARQUET, read_chunks, to_frame
 
@@ -28,7 +28,7 @@ def predict(source: Path, out: Path) -> str:
     if out.suffix.lower() not in (".csv", *PARQUET):
         raise InputError(f"{out} ends in neither .csv nor .parquet: choose one of them for OUT")
     digest = store.digest()
-    pieces = _predicted(source, store.load())
+    pieces = predicted(source, store.load(), load_params().ingest)
     first = next(pieces)
     # Whoever reads the file later can ask which model it was.
     schema = first.schema.with_metadata({"model_digest": digest})
@@ -49,8 +49,9 @@ def predict(source: Path, out: Path) -> str:
     return f"{rows:,} predictions by {digest[:19]} in {out}"
 
 
-def _predicted(source: Path, model: store.Model) -> Iterator[pa.Table]:
-    for table in read_chunks(source, load_params().ingest, model.columns):
+def predicted(source: Path, model: store.Model, options: Ingest) -> Iterator[pa.Table]:
+    """The rows of a file with their answers behind them, piece by piece."""
+    for table in read_chunks(source, options, model.columns):
         table = _checked(table, model, source)
         answers = model.answers(model.predict(to_frame(table)))
         for name in answers:

@@ -1,0 +1,103 @@
+"""One meaning of a value: CSV, Parquet, batch, JSON, the typed client, the catalogue's model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from baked import BakedProject
+from serving import CLASSES, bless, fitted, frame, schema_of
+
+
+@pytest.fixture
+def trip(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Save a model, write a source, and ask on every way."""
+    monkeypatch.chdir(tmp_path)
+
+    def trip(task: str, raw: pd.DataFrame, suffix: str = ".csv", serves: Any = "onnx") -> Any:
+        from flight_delays import model as store
+        from flight_delays.params import Ingest
+        from flight_delays.round_trip import round_trip
+        from flight_delays.schema import Schema
+
+        bless(tmp_path, task)
+        source = Path("source").with_suffix(suffix)
+        if suffix == ".csv":
+            raw.to_csv(source, index=False)
+        else:
+            raw.to_parquet(source)
+        schema = Schema(**schema_of(task))
+        return round_trip(store.load(), schema, Ingest(source=source), serves)
+
+    return trip
+
+
+@pytest.mark.parametrize(("task", "serves"), [("binary", "onnx"), ("regression", "skops")])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_every_way_gives_the_same(trip: Any, task: str, serves: str, suffix: str) -> None:
+    found = trip(task, frame(300, seed=4), suffix, serves)
+    assert found["differ"] == []
+    assert found["ways"] == ["parquet", "batch", "json", "client", "catalogue"]
+    assert found["rows"] > 100
+
+
+def test_a_way_that_differs_is_named(trip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flight_delays.arrays import Encoder
+
+    def deaf(self: Any, values: Any, name: str) -> list[str]:
+        return [self.fill[name] for _ in values]  # every town is missing
+
+    monkeypatch.setattr(Encoder, "_text", deaf)
+    found = trip("binary", frame(300, seed=4))
+    assert [one["way"] for one in found["differ"]] == ["json", "client"]
+    assert all(one["columns"] == ["town"] for one in found["differ"])
+    assert all("rows get another answer" in one["reason"] for one in found["differ"])
+
+
+def test_a_way_that_fails_is_named(trip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flight_delays import catalogued
+
+    def fail(*_: Any) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(catalogued, "typed", fail)
+    [one] = trip("binary", frame(300, seed=4))["differ"]
+    assert one == {
+        "way": "catalogue",
+        "reason": "it refuses rows of the source (ValueError)",
+        "columns": [],
+    }
+
+
+@pytest.mark.parametrize("task", CLASSES)
+def test_the_catalogue_takes_raw_rows_and_answers_classes(
+    science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    import mlflow
+    from ops import catalogue
+
+    monkeypatch.chdir(bless(tmp_path, task))
+    (tmp_path / "src").symlink_to(science.path / "src")
+    model = fitted(task)
+    card = json.loads(Path("model/model.json").read_text())
+    card["packages"] = {}
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    mlflow.create_experiment("e", artifact_location=(tmp_path / "artifacts").as_uri())
+    mlflow.set_experiment("e")
+    with mlflow.start_run() as run:
+        catalogue._log_model(mlflow, card)
+    raw = frame(50, seed=7)
+    loaded = mlflow.pyfunc.load_model(f"runs:/{run.info.run_id}/model")
+    expected = model.answers(model.predict(raw))
+    as_float = raw.assign(rooms=raw["rooms"].astype("float64"), lift=raw["lift"].astype(object))
+    for given in (raw, as_float, raw.assign(built=raw["built"].astype(str).replace("NaT", None))):
+        found = loaded.predict(given)
+        assert found["prediction"].tolist() == expected["prediction"].tolist()
+        np.testing.assert_allclose(found.iloc[:, 1:], expected.iloc[:, 1:])
+    with pytest.raises(Exception, match="rooms"):
+        loaded.predict(raw.assign(rooms=1.5))
+    assert not list((tmp_path / "artifacts").rglob("*.pkl"))
+    assert yaml.safe_load(Path("schema.yaml").read_text())["task"] == task
