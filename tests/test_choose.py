@@ -41,7 +41,7 @@ def choose(science: BakedProject) -> Choose:
         count = 0 if np.asarray(y).dtype.kind == "f" else max(2, int(np.max(y)) + 1)
         task = {0: "regression", 2: "binary"}.get(count, "multiclass")
         columns: dict[str, Any] = {
-            name: {"type": "string" if values.dtype == object else "number"}
+            str(name): {"type": "string" if values.dtype == object else "number"}
             for name, values in x.items()
         }
         columns["y"] = {"type": "string" if count else "number", "role": "target"}

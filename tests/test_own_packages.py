@@ -64,7 +64,8 @@ def served(here: Path) -> Served:
         serve = LOCK.format(**HERE | versions)
         Path("requirements/serve.txt").write_text(serve)
         Path("requirements/serve-skops.txt").write_text(serve + SKOPS.format(**HERE | versions))
-        return packages.served()
+        findings: list[Any] = packages.served()
+        return findings
 
     return served
 

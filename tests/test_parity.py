@@ -431,7 +431,8 @@ def odd_rows() -> pd.DataFrame:
     )
     from flight_delays.table import to_frame
 
-    return to_frame(table)
+    frame: pd.DataFrame = to_frame(table)
+    return frame
 
 
 @pytest.mark.parametrize("shifted", [{}, {"id": 1.7e9, "value": -0.3, "seen (days)": 19_723.5}])
@@ -481,7 +482,7 @@ def test_plain_rows_of_numbers_are_features_too(science: BakedProject) -> None:
     from flight_delays.schema import Column
 
     raw = odd_rows()[["value", "id"]]
-    columns = {name: Column(**ODD_COLUMNS[name]) for name in raw}
+    columns = {str(name): Column(**ODD_COLUMNS[str(name)]) for name in raw}
     encoder = Encoder(list(raw), [(name, "value") for name in raw], [], {})
     for some in (raw, raw.dropna()):
         rows = [[None if pd.isna(v) else v for v in row] for row in some.itertuples(index=False)]

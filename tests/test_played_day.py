@@ -360,8 +360,8 @@ def test_17_a_slip_in_params_is_named(
 def test_18_a_search_tries_and_says_what_it_tries(project: BakedProject) -> None:
     project.git("checkout", "--", ".")
     project.replace("params.yaml", "  space: {}", "  space: {max_leaf_nodes: [3, 15]}")
-    said = project.run(".venv/bin/python", "-m", "order_returns.train", code=2)
-    assert "search.space tunes one model, and model: auto chooses among several" in said.stderr
+    refused = project.run(".venv/bin/python", "-m", "order_returns.train", code=2).stderr
+    assert "search.space tunes one model, and model: auto chooses among several" in refused
     project.replace("params.yaml", AUTO, "\nmodel: boosting\n")
     said = project.make("pipeline", "gate").stderr
     assert "search: 1/2 neg_log_loss" in said

@@ -130,7 +130,7 @@ def row(text: str, start: str) -> list[str]:
 
 def test_how_the_model_was_chosen_and_how_to_choose_the_other(make: Make) -> None:
     assert "chosen by" not in make()[0]
-    choice = {"asked": "auto", "taken": "linear", "by": "5-fold cross-validation"}
+    choice: dict[str, Any] = {"asked": "auto", "taken": "linear", "by": "5-fold cross-validation"}
     choice |= {"metric": "log_loss", "best": {"linear": 0.31, "boosting": 0.35}}
     Path("model/model.json").write_text(json.dumps({"choice": choice}), encoding="utf-8")
     text = make()[0]
