@@ -19,7 +19,7 @@ compile = $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) 
   --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock"
 
-.PHONY: help demo test test-fast lint format gate-table lock clean
+.PHONY: help demo test test-fast lint format gate-table real-tables lock clean
 
 help: ## this list
 	@echo "make TARGET:"
@@ -47,6 +47,9 @@ format: .venv/.ready ## put all code into the one format
 gate-table: .venv/.ready ## write docs/gate-table.md from the markers of the tests
 	@$(python) scripts/gate_table.py
 
+real-tables: .venv/.ready ## run the suite of real tables and write docs/real-tables.md
+	@$(python) scripts/table_page.py
+
 lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
 	cd '$(inner)' && for name in serve-skops serve train checks; do $(compile) --output-file $$name.txt $$name.in; done
 	cd '$(inner)' && $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' serve.txt) --no-annotate --no-header --output-file bento.txt bento.in
@@ -59,6 +62,7 @@ lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
 	  sed "s/{{ cookiecutter.broker }}/$$kind/" '{{cookiecutter.__consumer_in}}' > consumer.in; \
 	  $(compile) --output-file "{{cookiecutter.__$${kind}_lock}}" consumer.in; rm consumer.in; done
 	cd requirements && $(compile) --output-file dev.txt dev.in
+	cd requirements && $(compile) --no-deps --output-file tables.txt tables.in
 
 clean: ## remove what the other targets made
 	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache

@@ -55,6 +55,7 @@ def trial(name: str, table: Table, project: BakedProject) -> None:
     if os.environ.get(OUT):
         text = json.dumps(asdict(result), indent=2)
         (Path(os.environ[OUT]) / f"{name}.json").write_text(text, encoding="utf-8")
+    assert result.rows == table.rows
     lost, error = result.lost["linear"]
     assert lost <= max(ERRORS * error, BAR), f"{lost:.3f} ± {error:.3f} lost to linear: {result}"
 

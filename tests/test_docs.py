@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from baked import BakedProject
+from real_tables import TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/gate-table.md"
@@ -39,6 +40,14 @@ def test_the_table_has_every_check_and_every_bound(science: BakedProject) -> Non
         assert set(known[what]) == set(gates[f"{what}_checks"]["checks"])
         assert set(known[what]) <= rules(f"checks of the {what}")
     assert set(BOUNDS) <= rules("blessing")
+
+
+def test_the_page_of_real_tables_has_every_table() -> None:
+    lines = (ROOT / "docs/real-tables.md").read_text(encoding="utf-8").splitlines()
+    cells = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+    shown = {row[0]: row[1:3] for row in cells if len(row) > 2 and row[0] not in ("table", "---")}
+    expected = {name: [table.why, f"{table.rows:,}"] for name, table in TABLES.items()}
+    assert shown == expected, "run `make real-tables` and commit docs/real-tables.md"
 
 
 def test_every_page_is_in_the_index_and_every_link_leads_somewhere() -> None:
