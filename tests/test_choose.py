@@ -257,7 +257,7 @@ def test_text_is_learned_from_kept_and_served(
         read = store.load()
         assert read.facts["onnx"] == "ONNX has no form of `role: text` that is surely the same"
         assert (read.predict(raw) == model.predict(raw)).all()
-        asked = pd.DataFrame({"said": ["a fine one", "a poor one", ""], "x": [0.0] * 3})
+        asked = pd.DataFrame({"said": ["good fine thing1", "bad poor thing1", ""], "x": [0.0] * 3})
         answers = read.predict(asked)
         good = answers if not classes else answers @ np.arange(len(classes))
-        assert good[0] > good[2] > good[1] or good[0] > good[1]
+        assert good[0] > good[1]
