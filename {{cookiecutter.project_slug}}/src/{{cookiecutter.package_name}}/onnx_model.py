@@ -186,10 +186,13 @@ def _bounded_shape(operator: Any) -> None:
 
 
 def _bounded(scope: Any, operator: Any, container: Any) -> None:
-    """``np.clip`` of the preprocessing; skl2onnx knows no function at all."""
-    from skl2onnx.common._apply_operation import apply_clip
+    """``np.clip`` of the preprocessing, and what passes as it is; skl2onnx knows only the latter."""
+    from skl2onnx.common._apply_operation import apply_clip, apply_identity
 
     step = operator.raw_operator
+    if step.func is None:
+        apply_identity(scope, operator.inputs[0].full_name, operator.outputs[0].full_name, container)
+        return
     if step.func is not np.clip:
         raise NotImplementedError("a FunctionTransformer has no converter")
     low, high = (np.float32(step.kw_args[key]) for key in ("a_min", "a_max"))
