@@ -28,6 +28,7 @@ CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
 GATES, PARITY = Path("gates.yaml"), Path("predictions/parity.json")
 ROUND_TRIP = Path("predictions/round_trip.json")
 RESAMPLES, LEAST, MOST = 1000, 100, 100_000
+NOTICED = 0.1  # the share of the margin against linear below which a sure loss is not told
 
 
 def bless() -> int:
@@ -85,7 +86,9 @@ def bless() -> int:
 def by_linear(judged: list[dict[str, Any]]) -> str:
     """A sentence where the candidate is surely worse than the linear baseline on all rows."""
     for rule in judged:
-        surely = is_number(rule["high"]) and rule["high"] < 0
+        # A tenth of what the rule allows is no difference that anybody acts on.
+        least = NOTICED * (rule.get("margin") or 0)
+        surely = is_number(rule["high"]) and rule["high"] < -least
         if rule["against"] == "linear" and rule["slice"] == "all" and surely:
             values = f"{rule['metric']} {rule['candidate']:.4g} against {rule['champion']:.4g}"
             return f"surely worse than a linear model ({values}): {_mends()}"
