@@ -180,7 +180,8 @@ def test_contributions_of_a_linear_model_are_the_known_ones(science: BakedProjec
     }
     assert start == pytest.approx(linear(others).mean())
     for name, value in zip(COLUMNS, moved, strict=True):
-        assert value == pytest.approx(known.get(name, 0), abs=1e-9)
+        # Features are rounded to what float32 holds.
+        assert value == pytest.approx(known.get(name, 0), abs=1e-6)
 
 
 @pytest.mark.parametrize("output", [0, 1])

@@ -130,6 +130,7 @@ def test_what_is_found_stands_before_what_deepchecks_found(
         return 0
 
     monkeypatch.setattr(run_checks, "deepchecks", deepchecks)
+    monkeypatch.setattr(run_checks, "checks_python", lambda: Path("python"))
     served("skops", "lightgbm.basic")
     assert run_checks.run_checks("model") == 0
     found = json.loads(Path("reports/model.json").read_text(encoding="utf-8"))["findings"]

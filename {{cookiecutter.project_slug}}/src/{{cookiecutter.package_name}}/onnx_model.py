@@ -191,7 +191,9 @@ def _bounded(scope: Any, operator: Any, container: Any) -> None:
 
     step = operator.raw_operator
     if step.func is None:
-        apply_identity(scope, operator.inputs[0].full_name, operator.outputs[0].full_name, container)
+        apply_identity(
+            scope, operator.inputs[0].full_name, operator.outputs[0].full_name, container
+        )
         return
     if step.func is not np.clip:
         raise NotImplementedError("a FunctionTransformer has no converter")

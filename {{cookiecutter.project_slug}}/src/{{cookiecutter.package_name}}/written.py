@@ -18,7 +18,8 @@ CURRENCIES = (
     " KRW MAD MXN MYR NGN NOK NZD PEN PHP PKR PLN RMB RON RSD RUB SAR SEK SGD THB TRY TWD UAH USD"
     " VND ZAR"
 )
-MONEY = rf"(?:(?:US|C|A|R|S)?\p{{Sc}}|Fr\.|Rs\.?|kr\.?|{'|'.join(CURRENCIES.split())})"
+MONEY = r"(?:(?:US|C|A|R|S)?\p{Sc}|Fr\.|Rs\.?|kr\.?|" + "|".join(CURRENCIES.split()) + ")"
+MINUS = r"[-+\x{2212}(]*"
 UNIT = r"(?:[kcdm]?m[23]|[\pL%‰°µ\p{Sc}][\pL%‰°µ\p{Sc}²³/.]{0,14}(?: \pL{1,14})?)"
 CLOCK = r"^\d{1,2}:\d\d(:\d\d)?(\.\d+)?( ?[AaPp]\.?[Mm]\.?)?$"
 DURATION = r"^-?\d+ days?,? \+?\d{1,2}:\d\d(:\d\d)?(\.\d+)?$"
@@ -26,8 +27,9 @@ NO_UNITS = {"am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th", "e"}
 MOST_UNITS, FEW = 10, 20
 PLAIN_MONEY = rf"({MONEY})+".replace(r"\p{Sc}", "[$€£¥₹₽₩₺₴₫₪₱฿¢]")
 NUMBER = (
-    rf"^[-+\x{{2212}}(]*{SPACE}*(?P<front>{MONEY})?{SPACE}*[-+\x{{2212}}(]*{SPACE}*"
-    rf"(?P<digits>\d[\d.,'\x{{2019}}\s\x{{a0}}\x{{2009}}\x{{202f}}]*|[.,]\d+){SPACE}*\)?{SPACE}*"
+    rf"^{MINUS}{SPACE}*(?P<front>{MONEY})?{SPACE}*{MINUS}{SPACE}*"
+    r"(?P<digits>\d[\d.,'\x{2019}\s\x{a0}\x{2009}\x{202f}]*|[.,]\d+)"
+    rf"{SPACE}*\)?{SPACE}*"
     rf"(?P<behind>{UNIT})?{SPACE}*\)?-?$"
 )
 MARKS_OF_NUMBERS = {".": r"\.", ",": ",", " ": rf"\d{SPACE}", "'": r"['\x{2019}]"}
