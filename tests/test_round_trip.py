@@ -80,7 +80,8 @@ def test_the_catalogue_takes_raw_rows_and_answers_classes(
     from ops import catalogue
 
     monkeypatch.chdir(bless(tmp_path, task))
-    (tmp_path / "src").symlink_to(science.path / "src")
+    for name in ("src", "pyproject.toml"):
+        (tmp_path / name).symlink_to(science.path / name)
     model = fitted(task)
     card = json.loads(Path("model/model.json").read_text())
     card["packages"] = {}

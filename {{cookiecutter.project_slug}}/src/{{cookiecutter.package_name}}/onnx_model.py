@@ -186,7 +186,7 @@ def _bounded_shape(operator: Any) -> None:
 
 
 def _bounded(scope: Any, operator: Any, container: Any) -> None:
-    """``np.clip`` of the preprocessing, and what passes as it is; skl2onnx knows only the latter."""
+    """``np.clip`` of the preprocessing, and what passes as it is."""
     from skl2onnx.common._apply_operation import apply_clip, apply_identity
 
     step = operator.raw_operator

@@ -1,8 +1,8 @@
 """A model that is too large or too slow for its users fails here, not in production.
 
-It is asked in the form that serves, as the service asks it, on one thread. What a call takes is told
-in units of a fixed piece of work that runs in turns with the calls: a machine that is slow or busy
-slows both, so the verdict is about the model.
+It is asked in the form that serves, as the service asks it, on one thread. What a call takes is
+told in units of a fixed piece of work that runs in turns with the calls: a machine that is slow or
+busy slows both, so the verdict is about the model.
 """
 
 import json
