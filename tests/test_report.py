@@ -151,6 +151,13 @@ def test_a_simpler_model_that_is_better_stands_first(make: Make) -> None:
     assert "A simpler model is better" not in make()[0]
 
 
+@pytest.mark.parametrize("differ", [[], [{"way": "json", "reason": "x", "columns": []}]])
+def test_on_which_ways_a_row_means_the_same(make: Make, differ: list[dict[str, Any]]) -> None:
+    trip = {"rows": 136, "ways": ["parquet", "json"], "differ": differ}
+    same = "parquet; another by json" if differ else "parquet, json"
+    assert f"136 rows of the source get the same answer by {same}." in make(round_trip=trip)[0]
+
+
 # --- the verdict ------------------------------------------------------------------------------
 
 

@@ -51,7 +51,8 @@ def init(*, force: bool) -> int:
         raise Stop(f"{SCHEMA}: columns is no mapping: restore it with `git checkout {SCHEMA}`")
     if schema.get("columns") and not force:
         count = len(schema["columns"])
-        say(f"schema: {SCHEMA} describes {count} columns (`make schema FORCE=1` infers them again)")
+        again = "`make schema FORCE=1` infers them again"
+        say(f"schema: {SCHEMA} describes {count} columns already ({again})")
         _refuse_no_feature(schema["columns"], {})
         return GOOD
     _ingest(schema)

@@ -203,6 +203,13 @@ def _service(judged: Facts) -> Blocks:
     if serving := judged.get("serving"):
         name = {"onnx": "ONNX"}.get(serving.get("format"), "skops, with scikit-learn")
         lines.append(f"Served as {name}: {show(serving.get('reason'), TEXT)}.")
+    trip = judged.get("round_trip") or {}
+    if trip.get("ways"):
+        differ = {str(one.get("way")) for one in trip.get("differ", [])}
+        same = ", ".join(str(way) for way in trip["ways"] if way not in differ)
+        other = f"; another by {', '.join(sorted(differ))}" if differ else ""
+        rows, said = number(trip.get("rows")), show(f"{same or 'no way'}{other}", TEXT)
+        lines.append(f"{rows} rows of the source get the same answer by {said}.")
     return lines
 
 

@@ -118,7 +118,10 @@ class Encoder:
         """
         self.names, self.numbers = list(columns), list(numbers)
         self.text, self.fill = list(text), dict(fill)
-        self._words = {name: {None, "", *(words or {}).get(name, ())} for name in self.text}
+        # As `nothing` has it, without a call a value.
+        self._text = [
+            (name, self.fill[name], {None, "", *(words or {}).get(name, ())}) for name in self.text
+        ]
         self._ranks = dict(ranks or {})
         self.shift = np.array(shift) if any(shift) else None
         plain = self.numbers == [(name, "value") for name in self.names]
@@ -148,25 +151,25 @@ class Encoder:
         if self.numbers:
             if self._moments:
                 columns = {**columns, **{n: list(map(utc, columns[n])) for n in self._moments}}
-            made = [self._numbers(columns[name], name, part) for name, part in self.numbers]
+            made = [
+                columns[name] if part == "value" else self._made(columns[name], name, part)
+                for name, part in self.numbers
+            ]
             if self.shift is None:
                 found["numbers"] = _finite(np.array(made, dtype=np.float32).T.copy())
             else:
                 found["numbers"] = as_float32(np.array(made, dtype=np.float64).T - self.shift)
         if self.text:
-            made = [self._text(columns[name], name) for name in self.text]
-            found["text"] = np.array(made, dtype=object).T
+            said = [
+                [fill if v in words or v.isspace() else v for v in columns[name]]
+                for name, fill, words in self._text
+            ]
+            found["text"] = np.array(said, dtype=object).T
         return found
 
-    def _numbers(self, values: Sequence[Any], name: str, part: str) -> Sequence[Any]:
-        if part == "value":
-            return values
+    def _made(self, values: Sequence[Any], name: str, part: str) -> Sequence[Any]:
         if part == "rank":
             known = self._ranks[name]
             return [known.get(value) for value in values]
         read = _CALENDAR[part]
         return [None if moment is None else read(moment) for moment in values]
-
-    def _text(self, values: Sequence[Any], name: str) -> list[str]:
-        fill, words = self.fill[name], self._words[name]  # as `nothing` has it, without a call
-        return [fill if v in words or v.isspace() else v for v in values]
