@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from baked import BakedProject
-from serving import CLASSES, bless, fitted, frame, schema_of
+from serving import CLASSES, COLUMNS, bless, fitted, frame, schema_of
 
 
 @pytest.fixture
@@ -44,13 +44,32 @@ def test_every_way_gives_the_same(trip: Any, task: str, serves: str, suffix: str
     assert found["rows"] > 100
 
 
+@pytest.mark.parametrize("serves", ["onnx", "skops"])
+def test_a_word_for_missing_is_one_on_every_way(
+    trip: Any, monkeypatch: pytest.MonkeyPatch, serves: str
+) -> None:
+    from flight_delays import model as store
+
+    town = COLUMNS["town"] | {"null_values": ["north"], "categories": ["south", "west"]}
+    monkeypatch.setitem(COLUMNS, "town", town)
+    raw = frame(300, seed=4)
+    assert trip("binary", raw, serves=serves)["differ"] == []
+    model, north = store.load(), raw[raw["town"] == "north"]
+    said = [model.predict(north.assign(town=word)) for word in ("north", None, "", "south")]
+    np.testing.assert_array_equal(said[0], said[1])
+    np.testing.assert_array_equal(said[0], said[2])
+    assert abs(said[0] - said[3]).max() > 0.1
+
+
 def test_a_way_that_differs_is_named(trip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from flight_delays.arrays import Encoder
 
-    def deaf(self: Any, values: Any, name: str) -> list[str]:
-        return [self.fill[name] for _ in values]  # every town is missing
+    whole = Encoder.columns
 
-    monkeypatch.setattr(Encoder, "_text", deaf)
+    def deaf(self: Any, columns: Any) -> Any:
+        return whole(self, {**columns, "town": [None] * len(columns["town"])})
+
+    monkeypatch.setattr(Encoder, "columns", deaf)
     found = trip("binary", frame(300, seed=4))
     assert [one["way"] for one in found["differ"]] == ["json", "client"]
     assert all(one["columns"] == ["town"] for one in found["differ"])
