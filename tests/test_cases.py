@@ -200,6 +200,21 @@ DOUBTS: dict[str, tuple[list[str], str]] = {
 }  # fmt: skip
 
 
+WORDS_WITH_NUMBERS = {
+    "factor levels": ["1. Never Married", "2. Married", "3. Divorced"],
+    "ranks in words": ["1st class", "2nd class", "3rd class"],
+    "postal codes": [*map(str, range(98101, 98125)), "98108-1234", "98115-0012"],
+}
+
+
+@pytest.mark.parametrize("case", WORDS_WITH_NUMBERS)
+def test_words_that_hold_numbers_are_categories_without_a_word(look: Look, case: str) -> None:
+    found = look(csv(x=WORDS_WITH_NUMBERS[case], z=["a", "b"]))
+    assert (found.column("x")["type"], found.role("x")) == ("string", "feature")
+    [line] = [line for line in found.text.splitlines() if line.startswith("  x: ")]
+    assert "#" not in line
+
+
 @pytest.mark.parametrize("case", DOUBTS)
 def test_what_has_more_than_one_meaning_is_named_as_what_it_is(look: Look, case: str) -> None:
     cells, said = DOUBTS[case]

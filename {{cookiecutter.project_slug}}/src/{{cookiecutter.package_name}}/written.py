@@ -22,13 +22,14 @@ MONEY = r"(?:(?:US|C|A|R|S)?\p{Sc}|Fr\.|Rs\.?|kr\.?|" + "|".join(CURRENCIES.spli
 MINUS = r"[-+\x{2212}(]*"
 UNIT = r"(?:[kcdm]?m[23]|[\pL%‰°µ\p{Sc}][\pL%‰°µ\p{Sc}²³/.]{0,14}(?: \pL{1,14})?)"
 CLOCK = r"^\d{1,2}:\d\d(:\d\d)?(\.\d+)?( ?[AaPp]\.?[Mm]\.?)?$"
+CODE = r"^\w*\d[\w-]*$"  # 98108-1234 among postal codes
 DURATION = r"^-?\d+ days?,? \+?\d{1,2}:\d\d(:\d\d)?(\.\d+)?$"
 NO_UNITS = {"am", "pm", "a.m.", "p.m.", "st", "nd", "rd", "th", "e"}
 MOST_UNITS, FEW = 10, 20
 PLAIN_MONEY = rf"({MONEY})+".replace(r"\p{Sc}", "[$€£¥₹₽₩₺₴₫₪₱฿¢]")
 NUMBER = (
     rf"^{MINUS}{SPACE}*(?P<front>{MONEY})?{SPACE}*{MINUS}{SPACE}*"
-    r"(?P<digits>\d[\d.,'\x{2019}\s\x{a0}\x{2009}\x{202f}]*|[.,]\d+)"
+    r"(?P<digits>\d(?:[\d.,'\x{2019}\s\x{a0}\x{2009}\x{202f}]*\d)?|[.,]\d+)"  # not 1. Often
     rf"{SPACE}*\)?{SPACE}*"
     rf"(?P<behind>{UNIT})?{SPACE}*\)?-?$"
 )
@@ -75,7 +76,7 @@ class Number:
         with_unit = units.filter(pc.or_(pc.not_equal(units, ""), pc.invert(nothing)))
         found = sorted(pc.unique(with_unit).to_pylist())
         both = pc.any(pc.and_(pc.not_equal(front, ""), pc.not_equal(behind, ""))).as_py()
-        if {unit.lower() for unit in found} & NO_UNITS or len(found) > MOST_UNITS:
+        if {unit.lower().split(" ")[0] for unit in found} & NO_UNITS or len(found) > MOST_UNITS:
             return False
         if len(found) > 1 or both:
             self.doubt = _several(found)
@@ -212,6 +213,9 @@ def doubt(values: pa.ChunkedArray, different: pa.Array) -> str:
             "in the source, or in `prepare` of ingest.py"
         )
     if len(different) > FEW and 0.5 < _share(different, NUMBER) < 1:
+        others = different.filter(pc.invert(pc.match_substring_regex(different, NUMBER)))
+        if all_match(others, CODE):
+            return ""
         odd = len(values) - values.null_count - count_matches(values, NUMBER)
         return (
             f"numbers mixed with other text in {odd:,} rows: mend them, or write `type: number` "
