@@ -6,6 +6,7 @@ MLflow its mirror: nothing reads a decision back from here.
 
 import os
 import tempfile
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from .gates.rules import value_text
 from .git import git
 
 # A module of its own, since MLflow runs it as a script: the package's are relative to each other.
+# It imports late, since MLflow runs it to log the model, too, and scikit-learn takes seconds.
 CODE = """import mlflow
-from {package}.catalogued import load
 
 
 class Catalogued(mlflow.pyfunc.PythonModel):
     def load_context(self, context):
+        from {package}.catalogued import load
+
         self.answer = load(context.artifacts["model"])
 
     def predict(self, context, model_input, params=None):
@@ -126,18 +129,20 @@ def _log_model(mlflow: Any, card: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder) / "catalogued_model.py"
         code.write_text(CODE.format(package=package()), encoding="utf-8")
-        mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(code),
-            artifacts={"model": str(MODEL), "gates": "gates.yaml"},
-            code_paths=[f"src/{package()}"],
-            signature=signature(read_yaml(Path("schema.yaml")), card),
-            metadata={"columns": {name: c["type"] for name, c in card["columns"].items()}},
-            pip_requirements=[
-                *(f"{name}=={pin}" for name, pin in card["packages"].items()),
-                *(f"{name}=={version(name)}" for name in ("mlflow", *BESIDE)),
-            ],
-        )
+        # It would like type hints and an example row: the signature says all, and no row leaves.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(code),
+                artifacts={"model": str(MODEL), "gates": "gates.yaml"},
+                code_paths=[f"src/{package()}"],
+                signature=signature(read_yaml(Path("schema.yaml")), card),
+                metadata={"columns": {name: c["type"] for name, c in card["columns"].items()}},
+                pip_requirements=[
+                    *(f"{name}=={pin}" for name, pin in card["packages"].items()),
+                    *(f"{name}=={version(name)}" for name in ("mlflow", *BESIDE)),
+                ],
+            )
 
 
 def signature(schema: dict[str, Any], card: dict[str, Any]) -> Any:

@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from . import model as store
+from .cells import ARROW_TYPES
 from .schema import Column, Schema, label_text, load_schema
 from .split import TEST, TRAIN
 from .stage import InputError, run_stage, whole_file
-from .table import ARROW_TYPES, to_frame
+from .table import to_frame
 from .train import encode_target
 
 IMPORTANCE = Path("predictions/importance.json")

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from . import model as store
 from .blessed import blessed
+from .cells import ARROW_TYPES
 from .params import Ingest, load_params
 from .stage import InputError, run_stage, say, whole_file
-from .table import ARROW_TYPES, PARQUET, read_chunks, to_frame
+from .table import PARQUET, read_chunks, to_frame
 
 PATIENCE = 5.0  # seconds between two lines of progress
 

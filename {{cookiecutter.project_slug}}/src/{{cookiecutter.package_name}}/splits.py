@@ -97,7 +97,7 @@ def edge_rows(features: pd.DataFrame, pipeline: Any, rows: int = 3) -> pd.DataFr
         if values.dtype == object:
             odd = [*values.dropna().unique()[:100], NOBODY, np.nan]
         else:
-            odd = [values.min(), values.max(), means.get(label, 0.0), np.nan, 0.0]
+            odd = [values.min(), values.max(), means.get(str(label), 0.0), np.nan, 0.0]
             odd += [HUGE, -HUGE, TINY, -TINY]
             odd = list(np.array(odd, dtype=np.float32).astype(np.float64))
         if (values.dtype == object or label in means) and not values.isna().any():

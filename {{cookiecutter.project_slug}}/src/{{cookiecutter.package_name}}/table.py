@@ -130,7 +130,8 @@ def to_frame(table: pa.Table | pa.RecordBatch) -> "pd.DataFrame":
     import pandas as pd
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-    return table.to_pandas(types_mapper=nullable.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get)
+    return frame
 
 
 def header(path: Path, options: Ingest) -> tuple[list[str], str]:
