@@ -68,6 +68,7 @@ class Deepchecks:
         sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
         self.tabular = importlib.import_module("deepchecks.tabular")
         self.checks = importlib.import_module("deepchecks.tabular.checks")
+        self.parallel_config = importlib.import_module("joblib").parallel_config
         # Once more: Deepchecks puts filters of its own in front when it is imported.
         warnings.simplefilter("ignore")
         self.version: str = importlib.import_module("deepchecks").__version__
@@ -110,7 +111,9 @@ class Deepchecks:
         add_condition = getattr(check, f"add_condition_{rule.condition}")
         add_condition(**dict.fromkeys(rule.arguments, argument))
         try:
-            result = self._result(check, self._context(columns))
+            # A process for each would import all of this anew, for a few milliseconds of work.
+            with self.parallel_config(backend="threading"):
+                result = self._result(check, self._context(columns))
         except Exception as error:
             if type(error).__name__ in TOO_LITTLE:
                 raise NotApplicable("too few rows, or no column of the kind it needs") from None
