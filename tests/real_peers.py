@@ -1,6 +1,7 @@
 """What other people would fit to the same rows: bounded in time, reproducible."""
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -32,12 +33,15 @@ MIXED = 0.01  # of the class shares in the forest's probabilities, which are 0 t
 
 def predictions(
     train: pd.DataFrame, target: Array, test: pd.DataFrame, text: list[str], *, classes: int,
-    in_time: bool,
+    in_time: bool, only: Collection[str],
 ) -> dict[str, Array]:  # fmt: skip
     """What each peer says of the test rows: probabilities (n, classes), or values (n,) if 0."""
     found = {}
+    peers = _peers(train, text, bool(classes), len(target))
     with threadpool_limits(1), warnings.catch_warnings(action="ignore"):
-        for name, (pipeline, space) in _peers(train, text, bool(classes), len(target)).items():
+        for name, (pipeline, space) in peers.items():
+            if name not in only:
+                continue
             fitted = _tuned(pipeline, space, train, target, bool(classes), in_time)
             if not classes:
                 found[name] = fitted.predict(test)
