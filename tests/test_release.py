@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from baked import AUTO, BakedProject, trees
+from baked import AUTO, BakedProject
 from brokers import free_port
 from engine import Load, derived, docker, require_engine
 from test_played_day import orders
@@ -159,7 +159,9 @@ def test_01_the_image_lists_what_it_is_made_of(world: World) -> None:
 
 def test_02_version_2_replaces_it_under_load_without_a_failed_request(world: World) -> None:
     project = world.project
-    project.replace("params.yaml", AUTO, trees(40))
+    # Another model that is no worse, and is served as ONNX, too.
+    path = "sklearn.linear_model.LogisticRegression"
+    project.replace("params.yaml", AUTO, f"\nmodel: {{class: {path}, params: {{C: 0.3}}}}\n")
     project.make("pipeline", "gate")
     project.git("commit", "--quiet", "--all", "--message", "Second candidate")
     done = project.ops("promote", "--to", "production", code=1)
