@@ -37,8 +37,8 @@ difference, row by row; bold where it is more than noise ({errors} standard erro
 time, the true error is larger.
 
 Open or closed, a verdict is right: the gate closes where a model says too little, or where a
-column all but gives the target away. `-` under verdict: these figures were made by the science alone,
-without the checks.
+column all but gives the target away. `-` under verdict: these figures were made by the science
+alone, without the checks.
 """
 TITLES = {"Two classes": BINARY, "More classes": MULTICLASS, "Numbers": REGRESSION}
 COLUMNS = ("table", "what it has", "rows", "features", "judged by", "the default is", "its skill")
