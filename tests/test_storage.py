@@ -34,6 +34,7 @@ def clone(
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "Jo")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "jo@example.invalid")
+        monkeypatch.setenv(f"GIT_{who}_DATE", "2026-01-01T00:00:00Z")  # the same first commit
     monkeypatch.setenv("RETRY_SECONDS", "0.01")
 
     def clone(name: str) -> Path:
