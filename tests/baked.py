@@ -45,6 +45,17 @@ class BakedProject:
         assert old in text, f"{name} has no {old!r}"
         self.write(name, text.replace(old, new))
 
+    def rename(self, old: str, new: str) -> None:
+        """Call the project otherwise, in a file that looks as old as it was.
+
+        Whoever finds pyproject.toml newer makes the environment anew, and this one may be borrowed:
+        those who use it meanwhile would find it empty.
+        """
+        path = self.path / "pyproject.toml"
+        before = path.stat()
+        self.replace(path.name, f'name = "{old}"', f'name = "{new}"')
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
     def be_patient(self) -> "BakedProject":
         """Wait longer for the model than a user would: the machine may be many times slower."""
         self.replace("gates.yaml", "latency_ms: 1000", "latency_ms: 60000")

@@ -152,7 +152,7 @@ def world(example: BakedProject, tmp_path_factory: pytest.TempPathFactory) -> An
     patch.setenv("IMAGE_PROXY", os.environ["BASE_IMAGE"])
     patch.setenv("IMAGE_TRIAL", os.environ["BASE_IMAGE"])
     project = bake_into(folder)
-    project.replace("pyproject.toml", 'name = "flight-delays"', f'name = "{NAME}"')
+    project.rename("flight-delays", NAME)
     project.write("schema.yaml", "classes: ['false', 'true']\n")
     world = World(project, folder)
     project.replace(

@@ -203,7 +203,7 @@ def test_without_a_host_it_is_proven_and_the_record_untouched(
 ) -> None:
     before = tip(hub)
     # The runner's engine is the same one here: another project, so that nothing is replaced.
-    laptop.replace("pyproject.toml", f'name = "{laptop.path.name}"', 'name = "proven"')
+    laptop.rename(laptop.path.name, "proven")
     port = "port: {}".format
     original = laptop.read("deploy/settings.yaml")
     settings = laptop.yaml("deploy/settings.yaml")["environments"]
@@ -224,7 +224,7 @@ def test_without_a_host_it_is_proven_and_the_record_untouched(
     assert "Proven, not released" in done.summaries["image"]
     assert "STAGING_HOST" in done.summaries["image"]
     assert tip(hub) == before
-    laptop.replace("pyproject.toml", 'name = "proven"', f'name = "{laptop.path.name}"')
+    laptop.rename("proven", laptop.path.name)
     laptop.write("deploy/settings.yaml", original)
     push(laptop, "Its own name")
 
