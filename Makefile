@@ -19,7 +19,7 @@ compile = $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) 
   --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
   --custom-compile-command "make lock"
 
-.PHONY: help demo test test-fast lint format gate-table real-tables lock clean
+.PHONY: help demo test test-fast test-long lint format gate-table real-tables lock clean
 
 help: ## this list
 	@echo "make TARGET:"
@@ -28,9 +28,12 @@ help: ## this list
 demo: .venv/.ready ## generate the example, run its pipeline through the gates, serve it, predict
 	@$(python) scripts/demo.py
 
-test: .venv/.ready ## all tests, with whole pipelines and served models
+test: .venv/.ready ## the tests of a change, with whole pipelines and served models
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
-	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m slow
+	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'slow and not long'
+
+test-long: .venv/.ready ## what runs at night: a year of the example, every real table
+	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: .venv/.ready ## the tests that take seconds
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'

@@ -24,8 +24,9 @@ HEAD = """# Real tables, and what the default loses
 Made by `make real-tables` from the tests `tests/test_real_*.py`. Each table is what a package on
 the index ships, byte by byte where that is a CSV file (`requirements/tables.txt`, by hash). A
 test takes it from generation to the verdict without a traceback, and asserts task, roles, types
-and what is left out. What its owner would say is said: the time column, what is known only after
-the fact, which column is text, and fewer rows than the gate asks for.
+and what is left out: for five of them with every change, for all each night (`make test-long`).
+What its owner would say is said: the time column, what is known only after the fact, which
+column is text, and fewer rows than the gate asks for.
 
 Then others are fitted to the same rows, and judged by the same rows: a linear model (scaled,
 strength of the penalty by cross-validation), boosting (native categories, the best of 8 by

@@ -9,8 +9,10 @@ import sys
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pytest
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "requirements/tables.txt"
 NO_FLOOR = ("gates.yaml", "  rows_min: 50", "  rows_min: 20")
@@ -200,6 +202,14 @@ REGRESSION = {
 }
 
 TABLES = BINARY | MULTICLASS | REGRESSION
+# A kind each, run with every change; all of them run each night.
+OFTEN = {"credit_data", "reviews", "penguins-raw", "airquality", "swiss"}
+
+
+def cases(tables: dict[str, Table]) -> list[Any]:
+    """The names as cases of a test; those that are run at night alone are marked so."""
+    marks = {name: () if name in OFTEN else (pytest.mark.long,) for name in tables}
+    return [pytest.param(name, marks=marks[name]) for name in tables]
 
 
 def install(folder: Path) -> None:

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from baked import BakedProject
 from conftest import Bake
-from real_tables import BINARY, write
+from real_tables import BINARY, cases, write
 from real_trial import trial
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("name", cases(BINARY))
 def test_from_generation_to_verdict(
     name: str,
     packages: Path,

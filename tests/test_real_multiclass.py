@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from baked import BakedProject
 from conftest import Bake
-from real_tables import MULTICLASS, write
+from real_tables import MULTICLASS, cases, write
 from real_trial import trial
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", MULTICLASS)
+@pytest.mark.parametrize("name", cases(MULTICLASS))
 def test_from_generation_to_verdict(
     name: str,
     packages: Path,

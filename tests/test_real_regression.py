@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from baked import BakedProject
 from conftest import Bake
-from real_tables import REGRESSION, write
+from real_tables import REGRESSION, cases, write
 from real_trial import trial
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", REGRESSION)
+@pytest.mark.parametrize("name", cases(REGRESSION))
 def test_from_generation_to_verdict(
     name: str,
     packages: Path,

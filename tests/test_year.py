@@ -29,7 +29,7 @@ from workflows.github import FakeGitHub
 from workflows.result import Run
 from workflows.runner import run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 LEARNED, ASKED = 4000, 1500  # flights a month that the source gets, and that are predicted
 KNOWN = ["time_hour", "dep_time", "sched_dep_time", "dep_delay", "sched_arr_time"]
