@@ -26,7 +26,7 @@ Bake = Callable[..., BakedProject]
 LONGEST = (
     *("test_year.py", "test_release.py", "test_workflows_ci.py", "test_workflows_cd.py"),
     *("test_workflows_ct.py", "test_played_day.py", "test_real_binary.py"),
-    *("test_real_regression.py", "test_real_multiclass.py"),
+    *("test_real_regression.py", "test_real_multiclass.py", "test_three_tasks.py"),
 )
 
 

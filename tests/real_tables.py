@@ -203,7 +203,7 @@ REGRESSION = {
 
 TABLES = BINARY | MULTICLASS | REGRESSION
 # A kind each, run with every change; all of them run each night.
-OFTEN = {"credit_data", "reviews", "penguins-raw", "airquality", "swiss"}
+OFTEN = {"reviews", "penguins-raw", "airquality", "swiss"}
 
 
 def cases(tables: dict[str, Table]) -> list[Any]:

@@ -12,7 +12,13 @@ from conftest import Bake
 
 pytestmark = pytest.mark.slow
 
-TASKS = ("binary", "multiclass", "regression")
+# Each task with every change, and the other way round each night.
+TASKS = {"binary": "when", "multiclass": "", "regression": "when"}
+CASES = [
+    pytest.param((task, time), marks=() if time == often else (pytest.mark.long,))
+    for task, often in TASKS.items()
+    for time in ("when", "")
+]
 
 
 def table(task: str, rows: int = 2500) -> pd.DataFrame:
@@ -28,7 +34,7 @@ def table(task: str, rows: int = 2500) -> pd.DataFrame:
     return pd.DataFrame({"when": when, "size": size.round(4), "town": town, "outcome": target})
 
 
-@pytest.fixture(params=[(t, time) for t in TASKS for time in ("when", "")], ids="-".join)
+@pytest.fixture(params=CASES, ids="-".join)
 def project(
     request: pytest.FixtureRequest, bake: Bake, environments: BakedProject, tmp_path: Path
 ) -> BakedProject:
