@@ -32,7 +32,7 @@ test: .venv/.ready ## the tests of a change, with whole pipelines and served mod
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
 	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'slow and not long'
 
-test-long: .venv/.ready ## what runs at night: a year of the example, every real table
+test-long: .venv/.ready ## what runs at night: a year of the example, the other real tables
 	$(python) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m long
 
 test-fast: .venv/.ready ## the tests that take seconds

@@ -202,14 +202,13 @@ REGRESSION = {
 }
 
 TABLES = BINARY | MULTICLASS | REGRESSION
-# A kind each, run with every change; all of them run each night.
+# A kind each, run with every change; the others run each night.
 OFTEN = {"reviews", "penguins-raw", "airquality", "swiss"}
 
 
 def cases(tables: dict[str, Table]) -> list[Any]:
     """The names as cases of a test; those that are run at night alone are marked so."""
-    marks = {name: () if name in OFTEN else (pytest.mark.long,) for name in tables}
-    return [pytest.param(name, marks=marks[name]) for name in tables]
+    return [pytest.param(n, marks=() if n in OFTEN else pytest.mark.long) for n in tables]
 
 
 def install(folder: Path) -> None:

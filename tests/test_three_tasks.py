@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 # Each task with every change, and the other way round each night.
 TASKS = {"binary": "when", "multiclass": "", "regression": "when"}
 CASES = [
-    pytest.param((task, time), marks=() if time == often else (pytest.mark.long,))
+    pytest.param((task, time), marks=() if time == often else pytest.mark.long)
     for task, often in TASKS.items()
     for time in ("when", "")
 ]
