@@ -24,7 +24,7 @@ HEAD = """# Real tables, and what the default loses
 Made by `make real-tables` from the tests `tests/test_real_*.py`. Each table is what a package on
 the index ships, byte by byte where that is a CSV file (`requirements/tables.txt`, by hash). A
 test takes it from generation to the verdict without a traceback, and asserts task, roles, types
-and what is left out: for four of them with every change, for the rest each night (`make test-long`).
+and what is left out: for four of them with every change, for others at night (`make test-long`).
 What its owner would say is said: the time column, what is known only after the fact, which
 column is text, and fewer rows than the gate asks for.
 
