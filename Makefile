@@ -6,18 +6,13 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= 3.11
 python := .venv/bin/python
 inner := {{cookiecutter.project_slug}}/requirements
-# The template's own tests need the package's name to be valid Python: linted once generated.
-code := hooks tests scripts '{{cookiecutter.project_slug}}/src' '{{cookiecutter.project_slug}}/ops'
+code := hooks tests scripts src
 unexport PYTHONDONTWRITEBYTECODE
 export RUFF_CACHE_DIR := $(CURDIR)/.ruff_cache
 unexport VIRTUAL_ENV
 
 uv := $(shell command -v uv || echo .uv/bin/uv)
 find_uv := $(if $(findstring .uv/bin,$(uv)),.uv/bin/uv)
-
-compile = $(CURDIR)/.venv/bin/uv pip compile --quiet $(if $(UPGRADE),--upgrade) --universal \
-  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-  --custom-compile-command "make lock"
 
 .PHONY: help demo test test-fast test-long lint format gate-table real-tables lock clean
 
@@ -38,10 +33,11 @@ test-long: .venv/.ready ## what runs at night: a year of the example, the other 
 test-fast: .venv/.ready ## the tests that take seconds
 	$(python) -m pytest -n auto --dist loadfile -m 'not slow'
 
-lint: .venv/.ready ## format, lint and types of hooks, tests and template
+lint: .venv/.ready ## format, lint, types, and the layers of the library
 	$(python) -m ruff format --check $(code)
-	$(python) -m ruff check --extend-ignore N999 $(code)
+	$(python) -m ruff check $(code)
 	$(python) -m mypy
+	PYTHONPATH=src .venv/bin/lint-imports --no-cache
 
 format: .venv/.ready ## put all code into the one format
 	$(python) -m ruff check --quiet --fix-only $(code)
@@ -54,18 +50,7 @@ real-tables: .venv/.ready ## run the suite of real tables and write docs/real-ta
 	@$(python) scripts/table_page.py
 
 lock: .venv/.ready ## compile every lock again; UPGRADE=1 takes newer versions
-	cd '$(inner)' && for name in serve-skops serve train checks; do $(compile) --output-file $$name.txt $$name.in; done
-	cd '$(inner)' && $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' serve.txt) --no-annotate --no-header --output-file bento.txt bento.in
-	cd '$(inner)' && for kind in s3 gs azure ssh; do printf -- '-c train.txt\ndvc-%s\n' $$kind > $$kind.in; \
-	  $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) --no-annotate --no-header \
-	    --output-file "{{cookiecutter.__$${kind}_lock}}" $$kind.in; rm $$kind.in; done
-	cd '$(inner)' && $(compile) $$(sed -n 's/^\([a-z0-9-]*\)==.*/--no-emit-package \1/p' train.txt) \
-	  --no-annotate --no-header --output-file sign.txt sign.in
-	cd '$(inner)' && for kind in nats redis kafka; do \
-	  sed "s/{{ cookiecutter.broker }}/$$kind/" '{{cookiecutter.__consumer_in}}' > consumer.in; \
-	  $(compile) --output-file "{{cookiecutter.__$${kind}_lock}}" consumer.in; rm consumer.in; done
-	cd requirements && $(compile) --output-file dev.txt dev.in
-	cd requirements && $(compile) --no-deps --output-file tables.txt tables.in
+	@$(python) scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## remove what the other targets made
 	rm -rf .venv .uv demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""Bring in the data, make the first commit, and say what comes next.
+"""Bring in the data and the library, make the first commit, and say what comes next.
 
 Never fatal, since a failing hook would make cookiecutter remove the whole project: what cannot
 be done is a warning of one line on stderr, with the command that mends it.
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 EXAMPLE_MD5 = "aec9c406a2ecf5717b2efb8605510b0f"
 EXAMPLE_SIZE = 31_053_850  # bytes
 CHUNK = 1 << 20  # bytes
+BUILDER = os.path.join("scripts", "build_wheel.py")  # of the template
+LOCKS = ("requirements/train.txt", "requirements/serve.txt", "requirements/checks.txt")
+NO_HASH = "sha256:" + 64 * "0"  # what the template's locks have
 GIT_TIMEOUT = 120  # seconds: a signed commit may ask a person for a passphrase
 
 # Set while git itself runs something; they would send our commit into that repository.
@@ -102,6 +105,69 @@ def bring_data(answer: str, target: str) -> None:
         warn(f"{target} is not in place ({error}): run `{copy}` in the project.")
 
 
+def find_template(context: dict[str, object]) -> str:
+    """Return the folder of the template, or an empty text where it cannot be found.
+
+    cookiecutter names it, relative to where the person stood, and so does a folder of its own for a
+    zip; cruft does not. Whoever runs this hook stands in it meanwhile.
+    """
+    named = str(context.get("_repo_dir") or "")
+    stood = os.environ.get("PWD", os.pardir)
+    tried = [os.path.join(stood, named), os.path.join(os.pardir, named)] if named else []
+    tried.append(f"/proc/{os.getppid()}/cwd")
+    tried.append(str(context.get("_template") or ""))
+    found = (folder for folder in tried if os.path.exists(os.path.join(folder, BUILDER)))
+    return next(found, "") or parents_folder()
+
+
+def parents_folder() -> str:
+    """Return the working folder of whoever runs this hook where there is no /proc, as on macOS."""
+    try:
+        command = ["lsof", "-a", "-d", "cwd", "-F", "n", "-p", str(os.getppid())]
+        said = subprocess.run(
+            command, capture_output=True, encoding="utf-8", timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    names = [line[1:] for line in said.stdout.splitlines() if line.startswith("n")]
+    return next((name for name in names if os.path.exists(os.path.join(name, BUILDER))), "")
+
+
+def bring_library(template: str) -> None:
+    """Build the wheel into ``vendor/``, and write its hash into the locks that name it."""
+    import runpy
+
+    if not template:
+        warn(
+            "the template was not found, so vendor/ lacks the library: generate it again from a "
+            "folder, a zip or a git address."
+        )
+        return
+    name, content = runpy.run_path(os.path.join(template, BUILDER))["build"]()
+    wheel = os.path.join("vendor", name)
+    try:
+        os.makedirs("vendor", exist_ok=True)
+        write_library(wheel, content)
+    except OSError as error:
+        if os.path.exists(wheel):
+            os.remove(wheel)
+        warn(f"{wheel} is not in place ({error}): mend that, and generate the project again.")
+
+
+def write_library(wheel: str, content: bytes) -> None:
+    """Write the wheel and its hash. Raises OSError."""
+    import hashlib
+
+    with open(wheel, "wb") as file:
+        file.write(content)
+    digest = hashlib.sha256(content).hexdigest()
+    for lock in LOCKS:
+        with open(lock, encoding="utf-8", newline="") as file:
+            text = file.read()
+        with open(lock, "w", encoding="utf-8", newline="") as file:
+            file.write(text.replace(NO_HASH, f"sha256:{digest}"))
+
+
 def git(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in the project and return what it said; a missing git is a failure like any."""
     local = GIT_LOCAL.split()
@@ -169,8 +235,9 @@ def next_steps() -> str:
     return "\n  ".join(("Generated. Next:", *steps))
 
 
-def main(answers: dict[str, str]) -> None:
-    """Do the three things; never raise for what the machine lacks."""
+def main(answers: dict[str, str], template: str) -> None:
+    """Do all of it; never raise for what the machine lacks."""
+    bring_library(template)
     message = f"Generate {answers['project_name']} from Gatehouse"
     # Hashing the data keeps one core busy, git another.
     data = threading.Thread(target=bring_data, args=(answers["data"], answers["__source"]))
@@ -189,4 +256,7 @@ def main(answers: dict[str, str]) -> None:
 if __name__ == "__main__":
     # tojson escapes the single quote, so that no answer can end this literal. Not double quotes.
     given = json.loads(r'{{ cookiecutter | tojson }}')  # fmt: skip
-    main({name: value for name, value in given.items() if isinstance(value, str)})
+    main(
+        {name: value for name, value in given.items() if isinstance(value, str)},
+        find_template(given),
+    )

@@ -13,7 +13,7 @@ WIDTH = 118
 # How a stage ends, the verdict, the answer; not DVC's own words, nor each check.
 SHOWN = re.compile(
     r"^(ingest|split|train|evaluate|bless|schema): .*\d|^checks: \w+ done|"
-    r"^data-gate: (open|CLOSED)|^(OPEN|CLOSED)|^  (data gate|skill)|^   (POST|->)|^Done in"
+    r"^data_gate: (open|CLOSED)|^(OPEN|CLOSED)|^  (data gate|skill)|^   (POST|->)|^Done in"
 )
 COMMANDS = {
     "1/4": "cookiecutter gatehouse --no-input",

@@ -14,8 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parents[1] / "{{cookiecutter.project_slug}}" / ".github"
-PIN = re.compile(r"uses: ([\w.-]+/[\w.-]+)((?:/[\w.-]+)*)@([0-9a-f]{40}) # v(\d+\.\d+\.\d+)\s*$")
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = (ROOT / "{{cookiecutter.project_slug}}/.github", ROOT / "src/gatehouse/files/.github")
+# A step may stand in one line: {uses: owner/name@COMMIT, with: {…}} # v1.2.3
+PIN = re.compile(
+    r"uses: ([\w.-]+/[\w.-]+)((?:/[\w.-]+)*)@([0-9a-f]{40})(, .*\})? # v(\d+\.\d+\.\d+)\s*$"
+)
 AGE = timedelta(days=7)  # bad releases are mostly found within days
 
 Ask = Callable[[str], Any]
@@ -58,22 +62,22 @@ def pinned(text: str, name: str, releases: Callable[[str], Release | None]) -> s
     """The text with newer pins, never older ones; raises ValueError where one has another form."""
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines):
-        found = re.search(r"^\s*(?:- )?uses: (?!\./)", line)
+        found = re.search(r"^\s*(?:- )?(?:\{.*\b)?uses: (?!\./)", line)
         if not found:
             continue
         pin = PIN.search(line)
         if not pin:
             raise ValueError(f"{name}, line {number + 1}: pin it as owner/name@COMMIT # v1.2.3")
-        action, path, _, version = pin.groups()
+        action, path, _, rest, version = pin.groups()
         release = releases(action)
         if release and order(release[1]) > order(version):
-            new = f"uses: {action}{path}@{release[0]} # v{release[1]}"
+            new = f"uses: {action}{path}@{release[0]}{rest or ''} # v{release[1]}"
             lines[number] = f"{line[: pin.start()]}{new}\n"
             print(f"{name}: {action} v{version} -> v{release[1]}")
     return "".join(lines)
 
 
-def main(ask: Ask = ask, folder: Path = FOLDER) -> int:
+def main(ask: Ask = ask, *folders: Path) -> int:
     """Look at every file, then write those that change."""
     known: dict[str, Release | None] = {}
 
@@ -83,7 +87,11 @@ def main(ask: Ask = ask, folder: Path = FOLDER) -> int:
         return known[action]
 
     try:
-        files = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.yml"))}
+        files = {
+            path: path.read_text(encoding="utf-8")
+            for folder in folders or FOLDERS
+            for path in sorted(folder.rglob("*.yml"))
+        }
         wanted = {path: pinned(text, path.name, releases) for path, text in files.items()}
     except ValueError as error:
         print(f"pins: {error}", file=sys.stderr)

@@ -14,19 +14,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/real-tables.md"
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests/template"))
 
 from real_tables import BINARY, MULTICLASS, REGRESSION, Table  # noqa: E402
 from real_trial import BAR, ERRORS, OUT, PEERS  # noqa: E402
 
 HEAD = """# Real tables, and what the default loses
 
-Made by `make real-tables` from the tests `tests/test_real_*.py`. Each table is what a package on
-the index ships, byte by byte where that is a CSV file (`requirements/tables.txt`, by hash). A
-test takes it from generation to the verdict without a traceback, and asserts task, roles, types
-and what is left out: for four of them with every change, for others at night (`make test-long`).
-What its owner would say is said: the time column, what is known only after the fact, which
-column is text, and fewer rows than the gate asks for.
+Made by `make real-tables` from the tests `tests/template/test_real_*.py`. Each table is what a
+package on the index ships, byte by byte where that is a CSV file (`requirements/tables.txt`, by
+hash). A test takes it from generation to the verdict without a traceback, and asserts task, roles,
+types and what is left out: for four of them with every change, for others at night (`make
+test-long`). What its owner would say is said: the time column, what is known only after the fact,
+which column is text, and fewer rows than the gate asks for.
 
 Then others are fitted to the same rows, and judged by the same rows: a linear model (scaled,
 strength of the penalty by cross-validation), boosting (native categories, the best of 8 by
@@ -50,7 +50,7 @@ def main() -> int:
     if len(sys.argv) > 1:
         return _write(Path(sys.argv[1]))
     with tempfile.TemporaryDirectory() as folder:
-        files = sorted(map(str, (ROOT / "tests").glob("test_real_*.py")))
+        files = sorted(map(str, (ROOT / "tests/template").glob("test_real_*.py")))
         command = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *files]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {OUT: folder}, check=False)
         return _write(Path(folder)) or done.returncode

@@ -9,6 +9,7 @@ import pytest
 from baked import BakedProject
 from cookiecutter.main import cookiecutter
 from filelock import FileLock
+from gate_files import PIPELINE, put
 from real_tables import install
 
 # Workflows run on Linux, and are the same files everywhere.
@@ -57,20 +58,13 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
     return bake_into(tmp_path_factory.mktemp("example"))
 
 
-@pytest.fixture(scope="session")
-def science(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
-    """A project of its own (imports leave files), importable in this process."""
-    project = bake_into(tmp_path_factory.mktemp("science"))
-    sys.path[:0] = [str(project.path / "src"), str(project.path)]
-    return project
-
-
 @pytest.fixture
-def here(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty repository to put a gate's files into."""
     monkeypatch.chdir(tmp_path)
     for name in ("reports", "data", "model"):
         (tmp_path / name).mkdir()
+    put("dvc.yaml", PIPELINE)
     return tmp_path
 
 
@@ -93,11 +87,11 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> BakedProject:
         if made:
             return BakedProject(made[0].parent)
         project = bake_into(folder / "environments")
-        # With what a model needs that has no ONNX form; those that have need a part of it.
-        project.make(
-            ".venv/.ready", ".venv-checks/.ready", ".venv-serve/.bento", "serve_lock=serve-skops"
-        )
-        (project.path / ".venv-serve/.serve").touch()
+        # With what a model needs that has no ONNX form, and what packs a Bento.
+        project.run("sh", "gatehouse", "--version")
+        ensure = "from gatehouse.core.environments import ensure as e; "
+        ensure += "e('train', 'sign'), e('checks'), e('serve', 'skops', 'bento')"
+        project.run(".venv/bin/python", "-c", ensure)
         (project.path / ".ready").touch()
         return project
 

@@ -1,9 +1,11 @@
-"""A project of odd names whose pipeline ran, and its service: for the tests that ask a real one."""
+"""A project of odd names with its model, and its service: for the tests that ask a real one."""
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -14,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from baked import BakedProject
-from conftest import bake_into
 from filelock import FileLock
+from projects import TEMPLATE, described, trained
 
 MARKUP, QUOTES, WHEN = "</script><script>alert(1)</script>", 'it\'s "odd"', "when 🕑"
 TARGET = "<img src=x onerror=alert(2)>"
@@ -42,19 +44,17 @@ def odd_table(rows: int = 2500) -> pd.DataFrame:
     )
 
 
-def odd_project(shared: Path, environments: BakedProject) -> BakedProject:
+def odd_project(shared: Path) -> BakedProject:
     """Made once in ``shared``, the folder of all workers; to be read, not changed."""
+    folder = shared / "odd_names"
     with FileLock(shared / "odd.lock"):
-        made = list((shared / "odd").glob("*/.ran"))
-        if made:
-            return BakedProject(made[0].parent)
-        odd_table().to_csv(shared / "odd.csv", index=False)
-        answers = {"data": str(shared / "odd.csv"), "target": TARGET, "project_name": "Odd Names"}
-        project = bake_into(shared / "odd", **answers)
-        project.borrow_environments(environments).be_patient()
-        project.make("setup", "pipeline", "gate")
-        (project.path / ".ran").touch()
-        return project
+        if not (folder / ".ran").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            odd_table().to_csv(shared / "odd.csv", index=False)
+            answers = {"target": TARGET, "project_name": "Odd Names"}
+            trained(described(folder, shared / "odd.csv", **answers))
+            (folder / ".ran").touch()
+    return BakedProject(folder)
 
 
 def golden(project: BakedProject) -> dict[str, Any]:
@@ -65,9 +65,8 @@ def golden(project: BakedProject) -> dict[str, Any]:
 @contextmanager
 def served(project: BakedProject, **settings: str) -> Iterator[str]:
     """The address of the project's own service, with these ``SERVICE_…`` variables."""
-    program = ".venv-serve/bin/python"
-    package = next((project.path / "src").glob("*/service")).parent.name
-    with listening([program, "-m", f"src.{package}.service"], project.path, settings) as address:
+    command = [sys.executable, "-m", "gatehouse.serving"]
+    with listening(command, project.path, settings) as address:
         yield address
 
 
@@ -80,6 +79,7 @@ def listening(command: list[str], folder: Path, settings: dict[str, str]) -> Ite
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SERVICE_")}
     environment |= {f"SERVICE_{name.upper()}": value for name, value in settings.items()}
     environment |= {"SERVICE_PORT": str(port), "SERVICE_DRAIN_SECONDS": "0"}
+    environment |= {"PYTHONPATH": str(TEMPLATE / "src")}
     address = f"http://127.0.0.1:{port}"
     with subprocess.Popen(command, cwd=folder, env=environment) as server:
         try:

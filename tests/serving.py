@@ -4,7 +4,7 @@ import asyncio
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -63,14 +63,18 @@ def schema_of(task: str, columns: dict[str, Any] | None = None) -> dict[str, Any
     }
 
 
-def fitted(task: str, estimator: Any = None, features: dict[str, Any] | None = None) -> Any:
+def fitted(
+    task: str, estimator: Any = None, features: dict[str, Any] | None = None, derive: Any = None
+) -> Any:
     """A fitted ``model.Model``; the estimator is a gradient boosting if none is given."""
-    from flight_delays.features import build_features, preprocessor
-    from flight_delays.model import Model
-    from flight_delays.params import Features
-    from flight_delays.schema import Column
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import Pipeline
+
+    from gatehouse.core.config.params import Features
+    from gatehouse.core.config.schema import Column
+    from gatehouse.serving.features import build_features
+    from gatehouse.serving.skops_model import Model
+    from gatehouse.training.preprocessing import preprocessor
 
     if estimator is None:
         kind = HistGradientBoostingRegressor
@@ -79,7 +83,7 @@ def fitted(task: str, estimator: Any = None, features: dict[str, Any] | None = N
         estimator = kind(max_iter=20, random_state=0)
     raw = frame()
     columns = {name: Column(**about) for name, about in COLUMNS.items()}
-    made = build_features(raw, columns)
+    made = build_features(raw, columns, derive=derive)
     score = raw["size €"].to_numpy() + (raw["town"] == "north").to_numpy()
     target: Any = score
     if task != "regression":
@@ -87,12 +91,13 @@ def fitted(task: str, estimator: Any = None, features: dict[str, Any] | None = N
     options = Features(**(features or {}))
     pipeline = Pipeline([("features", preprocessor(made, options)), ("model", estimator)])
     pipeline.fit(made, target)
-    return Model(pipeline, task, "good", CLASSES[task], columns, {"rows": len(raw)})
+    facts = {"rows": len(raw)}
+    return Model(pipeline, cast(Any, task), "good", CLASSES[task], columns, facts, {}, derive)
 
 
 def bless(folder: Path, task: str, serves: str = "onnx", model: Any = None) -> Path:
     """Write model, schema, gates and blessing into ``folder``, as the pipeline would."""
-    from flight_delays import model as store
+    from gatehouse.training import store
 
     (folder / "gates.yaml").write_text(
         yaml.safe_dump(
@@ -113,11 +118,11 @@ def bless(folder: Path, task: str, serves: str = "onnx", model: Any = None) -> P
 
 def write_blessing(folder: Path, serves: str = "onnx", **changed: Any) -> None:
     """A blessing of what lies in ``folder/model`` now."""
-    from flight_delays.blessed import digest
+    from gatehouse.core.digests import model_digest
 
     blessing = {
         "blessed": True,
-        "model_digest": digest(folder / "model"),
+        "model_digest": model_digest(folder / "model"),
         "serving": {"format": serves, "reason": "for a test"},
     }
     (folder / "blessing.json").write_text(json.dumps(blessing | changed))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from baked import BakedProject
+from projects import rendered
 
+from gatehouse.core import environments
+from gatehouse.core.project import Project
+
+HOUSE = Path(__file__).resolve().parents[1] / "src"
 Lines = list[tuple[str, str, str]]
 See = Callable[[str], Lines]
 REMOTE = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../storage\n"
@@ -33,23 +38,29 @@ def edit(path: str, **changes: Any) -> None:
     put(path, {key: value for key, value in content.items() if value is not None})
 
 
+def make(name: str) -> None:
+    """An environment, as far as the doctor looks."""
+    put(str(environments.python(name)), "")
+    text = environments._digest(environments.lock_text(name), environments._version(name))
+    environments._mark(name, "lock", text)
+
+
 @pytest.fixture
-def healthy(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository that lacks nothing."""
-    from ops.gates import verdict
+    from gatehouse.gates import verdict
 
     monkeypatch.chdir(tmp_path)
     for name, text in {"GLOBAL": os.devnull, "SYSTEM": os.devnull}.items():
         monkeypatch.setenv(f"GIT_CONFIG_{name}", text)
-    monkeypatch.setattr(verdict, "stale_stages", lambda: [])
-    for name in ("params.yaml", "gates.yaml", "ml-canvas.yaml", "tests/model/behaviour.yaml"):
-        put(name, science.read(name))
-    for name in ("pyproject.toml", ".python-version", "data/source.csv", "data/source.csv.dvc"):
+    monkeypatch.setattr(verdict, "stale_stages", lambda _: [])
+    for name in ("params.yaml", "gates.yaml", "ml-canvas.yaml", "tests/behaviour.yaml"):
+        put(name, rendered(name))
+    for name in ("data/source.csv", "data/source.csv.dvc"):
         put(name, "x")
     for name in ("train", "serve", "checks"):
-        put(f"requirements/{name}.txt", "x")
-    for name in (".venv", ".venv-serve", ".venv-checks"):
-        put(f"{name}/.ready", "")
+        put(f"requirements/{name}.txt", "x==1\n")
+        make(name)
     column = {"type": "string", "role": "feature", "sensitive": True}
     put("schema.yaml", {"target": "late", "classes": [False, True], "columns": {"town": column}})
     put("dvc.lock", "{}")
@@ -68,10 +79,10 @@ def healthy(science: BakedProject, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def see(healthy: Path, capsys: pytest.CaptureFixture[str]) -> See:
     """Ask the doctor, and give (what, status, fix) of the lines with this status."""
-    from ops.doctor import doctor
+    from gatehouse.doctor import doctor
 
     def see(status: str) -> Lines:
-        code = doctor(as_json=True)
+        code = doctor(Project(), as_json=True)
         lines = json.loads(capsys.readouterr().out)
         assert code == any(line["status"] == "lacking" for line in lines)
         assert all(line["fix"] for line in lines if line["status"] != "ok")
@@ -83,11 +94,6 @@ def see(healthy: Path, capsys: pytest.CaptureFixture[str]) -> See:
 def test_nothing_is_lacking_in_a_healthy_repository(see: See) -> None:
     assert see("lacking") == see("advice") == []
     assert len(see("ok")) >= 10
-
-
-def touch_later(path: str) -> None:
-    late = Path(".venv/.ready").stat().st_mtime + 10
-    os.utime(path, (late, late))
 
 
 def no_remote() -> None:
@@ -109,21 +115,30 @@ GAP = {"metric": "skill", "slice": "sensitive", "gap": 0.2}
 @pytest.mark.parametrize(
     ("harm", "what", "fix"),
     [
-        (lambda: Path(".venv/.ready").unlink(), ".venv is not here", "make setup"),
-        (lambda: Path(".venv-checks/.ready").unlink(), ".venv-checks is not", "make setup"),
+        (lambda: shutil.rmtree(".venv"), ".venv is not here", "make setup"),
         (
-            lambda: touch_later("requirements/serve.txt"),
-            ".venv-serve is older than requirements/serve.txt",
+            lambda: Path(".venv-checks/.gatehouse-lock").unlink(),
+            ".venv-checks is not as its lock says",
             "make setup",
         ),
-        (lambda: Path("data/source.csv").unlink(), "data/source.csv is not here", "make data"),
+        (
+            lambda: put("requirements/serve.txt", "x==2\n"),
+            ".venv-serve is not as its lock says",
+            "make setup",
+        ),
+        (
+            lambda: Path("requirements/serve.txt").unlink(),
+            "requirements/serve.txt is not there",
+            "git checkout requirements/serve.txt",
+        ),
+        (lambda: Path("data/source.csv").unlink(), "data/source.csv is not here", "gatehouse data"),
         (
             lambda: Path("data/source.csv.dvc").unlink(),
             "data/source.csv is not versioned by DVC",
             "dvc add data/source.csv",
         ),
         (lambda: Path("params.yaml").unlink(), "params.yaml is not there", "git checkout"),
-        (lambda: edit("schema.yaml", columns={}), "describes no columns", "make schema"),
+        (lambda: edit("schema.yaml", columns={}), "describes no columns", "gatehouse schema"),
         (lambda: put("schema.yaml", "a: ["), "schema.yaml, line 1, is not valid", "correct it"),
         (lambda: edit("gates.yaml", model={}), "gates.yaml has no model.rules", "git checkout"),
         (lambda: edit("gates.yaml", data={}), "gates.yaml has no data.rows_min", "git checkout"),
@@ -144,8 +159,8 @@ GAP = {"metric": "skill", "slice": "sensitive", "gap": 0.2}
         ),
         (lambda: Path("ml-canvas.yaml").unlink(), "ml-canvas.yaml is not there", "git checkout"),
         (
-            lambda: put("tests/model/behaviour.yaml", "a: ["),
-            "tests/model/behaviour.yaml, line 1, is not valid",
+            lambda: put("tests/behaviour.yaml", "a: ["),
+            "tests/behaviour.yaml, line 1, is not valid",
             "correct it",
         ),
         (lambda: Path("dvc.lock").unlink(), "the pipeline never ran", "make pipeline"),
@@ -187,7 +202,7 @@ def test_what_is_lacking_is_one_line_with_its_cure(
             "write down decisions",
         ),
         (
-            lambda: put("tests/model/behaviour.yaml", "behaviours: []"),
+            lambda: put("tests/behaviour.yaml", "behaviours: []"),
             "behaviour.yaml declares none",
             "write down one",
         ),
@@ -199,7 +214,11 @@ def test_what_is_lacking_is_one_line_with_its_cure(
             "names nobody",
             ".github/CODEOWNERS",
         ),
-        (lambda: Path(".git/hooks/pre-commit").unlink(), "nothing looks for secrets", "make hooks"),
+        (
+            lambda: Path(".git/hooks/pre-commit").unlink(),
+            "nothing looks for secrets",
+            "gatehouse hooks",
+        ),
         (lambda: git("config", "--unset", "user.email"), "git knows no user.email", "git config"),
         (lambda: git("config", "--unset", "user.name"), "git knows no user.name", "git config"),
     ],
@@ -215,9 +234,9 @@ def test_advice_is_one_line_and_closes_nothing(
 
 
 def test_a_pipeline_out_of_date_names_its_stages(see: See, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ops.gates import verdict
+    from gatehouse.gates import verdict
 
-    monkeypatch.setattr(verdict, "stale_stages", lambda: ["split", "train"])
+    monkeypatch.setattr(verdict, "stale_stages", lambda _: ["split", "train"])
     [(said, _, cure)] = see("lacking")
     assert (said, cure) == ("the pipeline is out of date: split, train", "make pipeline")
 
@@ -261,6 +280,13 @@ def test_a_folder_that_is_no_repository_says_so(
     assert cure.startswith("git init")
 
 
+def test_what_was_ejected_is_listed(see: See) -> None:
+    before = see("ok")
+    put("deploy/Dockerfile", "FROM scratch")
+    after = [line for line in see("ok") if line not in before]
+    assert after == [("in place of the library's: deploy/Dockerfile", "ok", "")]
+
+
 def test_many_notes_are_counted(see: See) -> None:
     column = {"type": "string", "sensitive": True, "note": "free text"}
     edit("schema.yaml", columns={f"c{k:03}": column for k in range(500)})
@@ -272,11 +298,11 @@ def test_many_notes_are_counted(see: See) -> None:
 def test_a_person_reads_what_is_lacking_last(
     healthy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ops.doctor import doctor
+    from gatehouse.doctor import doctor
 
     no_remote()
     edit("ml-canvas.yaml", decisions=None)
-    assert doctor(as_json=False) == 1
+    assert doctor(Project(), as_json=False) == 1
     said = capsys.readouterr().out
     assert "\x1b" not in said
     *_, advice, first, lacking, second, counts = said.splitlines()
@@ -290,26 +316,27 @@ def test_a_person_reads_what_is_lacking_last(
 def test_marks_are_coloured_on_a_terminal(
     healthy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ops.doctor import doctor
+    from gatehouse.doctor import doctor
 
     no_remote()
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    doctor(as_json=False)
+    doctor(Project(), as_json=False)
     said = capsys.readouterr().out
     assert "\x1b[31mlacking \x1b[0m  git has a remote" in said
     assert "\x1b[32mok      \x1b[0m  " in said
 
 
-def test_nothing_heavy_is_imported(healthy: Path, science: BakedProject) -> None:
+def test_nothing_heavy_is_imported(healthy: Path) -> None:
     script = (
-        "import sys; from ops.doctor import doctor; doctor(as_json=True); "
+        "import sys; from gatehouse.core.project import Project; "
+        "from gatehouse.doctor import doctor; doctor(Project(), as_json=True); "
         "print([m for m in ('pandas', 'pyarrow', 'dvc', 'sklearn', 'mlflow') if m in sys.modules])"
     )
     Path("dvc.lock").unlink()  # so that DVC is not asked
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env=os.environ | {"PYTHONPATH": str(science.path)},
+        env=os.environ | {"PYTHONPATH": str(HOUSE)},
         capture_output=True,
         text=True,
         check=True,

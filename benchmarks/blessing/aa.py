@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "{{cookiecutter.project_slug}}"
-sys.path.insert(0, str(TEMPLATE))
-statistics = importlib.import_module("ops.gates.statistics")
-measured = importlib.import_module("ops.gates.metric_table").Rows
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+statistics = importlib.import_module("gatehouse.metrics.comparison")
+measured = importlib.import_module("gatehouse.metrics.table").Rows
 
 Array = Any
 SIZES = (300, 3_000, 30_000)

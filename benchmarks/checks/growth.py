@@ -1,7 +1,7 @@
 """How the cost of the checks grows with the table.
 
-``python benchmarks/checks/growth.py CHECKS_PYTHON [ROWS ...]``: both stages of ``ops.checks``, each
-in a fresh process, on tables of 28 features of mixed types, a binary target and a row id that are
+``python benchmarks/checks/growth.py CHECKS_PYTHON [ROWS ...]``: both stages of ``gatehouse.checks``,
+each in a fresh process, on tables of 28 features of mixed types, a binary target and a row id that are
 made here, in chunks; CHECKS_PYTHON is the interpreter in a project's ``.venv-checks``.
 """
 
@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-PROJECT = Path(__file__).resolve().parents[2] / "{{cookiecutter.project_slug}}"
+TEMPLATE = Path(__file__).resolve().parents[2]
+PROJECT = TEMPLATE / "{{cookiecutter.project_slug}}"
 SIZES = (10_000, 100_000, 1_000_000, 5_000_000)
 CHUNK = 100_000
 WORDS = np.array([f"town {k}" for k in range(40)], dtype=object)
@@ -28,7 +29,7 @@ CLASSES = np.array(["no", "yes"], dtype=object)
 MEASURE = """
 import resource, runpy, sys
 try:
-    runpy.run_module("ops.checks", run_name="__main__")
+    runpy.run_module("gatehouse.checks", run_name="__main__")
 finally:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
@@ -103,7 +104,7 @@ def measure(python: str, folder: Path, stage: str) -> tuple[float, float, int, i
     done = subprocess.run(
         [python, "-c", MEASURE, stage],
         cwd=folder,
-        env={"PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": str(TEMPLATE / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=True,

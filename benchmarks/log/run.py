@@ -36,8 +36,8 @@ READ = """
 import json, resource, sys, time
 from datetime import datetime, timedelta, UTC
 from pathlib import Path
-from ops.console import read_yaml
-from ops.monitor import records
+from gatehouse.core.files import read_yaml
+from gatehouse.monitoring import records
 start = time.perf_counter()
 day = datetime(2026, 11, 20, tzinfo=UTC)
 read = records.read(sys.argv[1], day, day + timedelta(days=1), read_yaml(Path("schema.yaml")))

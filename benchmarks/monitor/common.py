@@ -1,4 +1,4 @@
-"""What the benchmarks of the monitor share: our modules, data to draw, the peers' environments.
+"""What the benchmarks of the monitor share: the library, data to draw, the peers' environments.
 
 ``python benchmarks/monitor/common.py`` compiles the locks of the peers again.
 """
@@ -17,18 +17,17 @@ import numpy as np
 import pyarrow as pa
 
 HERE = Path(__file__).resolve().parent
-TEMPLATE = HERE.parents[1] / "{{cookiecutter.project_slug}}"
 REQUIREMENTS = HERE / "requirements"
 ENVIRONMENTS = Path(tempfile.gettempdir()) / "gatehouse-monitor-peers"
 PYTHON = "3.11"
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(TEMPLATE))
-drift = importlib.import_module("ops.monitor.drift")
-domain = importlib.import_module("ops.monitor.domain")
-estimate = importlib.import_module("ops.monitor.estimate")
-statistics = importlib.import_module("ops.gates.statistics")
-Rows = importlib.import_module("ops.gates.metric_table").Rows
+sys.path.insert(0, str(HERE.parents[1] / "src"))
+drift = importlib.import_module("gatehouse.monitoring.drift")
+domain = importlib.import_module("gatehouse.monitoring.domain")
+estimate = importlib.import_module("gatehouse.monitoring.estimate")
+statistics = importlib.import_module("gatehouse.metrics.comparison")
+Rows = importlib.import_module("gatehouse.metrics.table").Rows
 
 LETTERS = np.array([f"k{i}" for i in range(12)])
 # Of five columns each; a tenth of the last one is missing.

@@ -96,10 +96,9 @@ def look(project: Path, folder: Path, until: datetime) -> tuple[float, float]:
         "LOG_URL": str(folder / "log"),
         "LABELS_URL": str(folder / "labels"),
         "AS_OF": until.isoformat(),
-        "PYTHONPATH": str(project / "src"),
     }
     start = time.perf_counter()
-    command = [".venv/bin/python", "-m", "ops", "monitor"]
+    command = [".venv/bin/gatehouse", "monitor"]
     subprocess.run(command, cwd=project, env=environment, check=True)
     seconds = time.perf_counter() - start
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss

@@ -1,7 +1,7 @@
 """Seconds and peak memory of every stage: ``python run.py PROJECT`` (Linux).
 
-Runs ``make data schema`` and ``make pipeline`` in a generated project whose environments are there,
-looks at its processes twenty times a second, and prints a table.
+Runs ``gatehouse data``, ``schema`` and ``pipeline`` in a generated project whose environments are
+there, looks at its processes twenty times a second, and prints a table.
 """
 
 import subprocess
@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+OURS = ("/gatehouse", "gatehouse.cli", "gatehouse.checks")  # what is named by its verb or stage
 
 
 def processes() -> dict[int, tuple[int, str, int]]:
@@ -29,9 +31,12 @@ def processes() -> dict[int, tuple[int, str, int]]:
 def stage(command: str) -> str:
     """The name that a person knows a command by."""
     words = command.split()
-    if "-m" in words and "multiprocessing" not in command:
-        rest = words[words.index("-m") + 1 :]
-        return " ".join(rest[:3] if rest[0] == "ops" else [rest[0].split(".")[-1]])
+    own = next((k for k, word in enumerate(words[:5]) if word.endswith(OURS)), None)
+    if own is not None and "multiprocessing" not in command:
+        what = "checks " if words[own].endswith("checks") else ""
+        return what + " ".join(
+            words[own + 1 : own + (3 if words[own].endswith("/gatehouse") else 2)]
+        )
     return "dvc" if "dvc repro" in command else "other"
 
 
@@ -48,12 +53,12 @@ def watch(root: int, peaks: dict[str, int], spans: dict[str, list[float]]) -> No
         spans.setdefault(name, [now, now])[1] = now
 
 
-def measure(project: Path, *targets: str) -> int:
-    """Run ``make TARGETS`` and print a line a stage; returns make's exit code."""
+def measure(project: Path, verb: str) -> int:
+    """Run one verb and print a line a stage; returns its exit code."""
     peaks: dict[str, int] = {}
     spans: dict[str, list[float]] = {}
     start = time.perf_counter()
-    with subprocess.Popen(["make", *targets], cwd=project) as running:
+    with subprocess.Popen(["./gatehouse", verb], cwd=project) as running:
         done = threading.Event()
 
         def look() -> None:
@@ -65,7 +70,7 @@ def measure(project: Path, *targets: str) -> int:
         code = running.wait()
         done.set()
         watcher.join()
-    print(f"\n| make {' '.join(targets)} | seconds | peak MiB |\n|---|--:|--:|")
+    print(f"\n| {verb} | seconds | peak MiB |\n|---|--:|--:|")
     for name, (first, last) in sorted(spans.items(), key=lambda item: item[1]):
         print(f"| {name} | {last - first:.1f} | {peaks[name] / 1024:,.0f} |")
     print(f"| in all | {time.perf_counter() - start:.1f} | {max(peaks.values()) / 1024:,.0f} |")
@@ -74,4 +79,4 @@ def measure(project: Path, *targets: str) -> int:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    sys.exit(measure(folder, "data", "schema") or measure(folder, "pipeline"))
+    sys.exit(next(filter(None, (measure(folder, v) for v in ("data", "schema", "pipeline"))), 0))

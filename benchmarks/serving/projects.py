@@ -30,11 +30,6 @@ class Project:
     path: Path
     template: str  # the commit that made it
 
-    @property
-    def package(self) -> str:
-        """Its Python package."""
-        return self.path.name.replace("-", "_")
-
     @cached_property
     def card(self) -> dict[str, Any]:
         """``model.json``: task, classes, columns."""
@@ -94,6 +89,7 @@ def project(folder: Path, model: str) -> Project:
         _choose(made / "params.yaml", "linear" if model == "logistic" else "boosting")
         say(f"project {model}: make setup pipeline gate (a minute or two)")
         run(["make", "setup", "pipeline", "gate"], made, "make setup pipeline gate")
+        run(["./gatehouse", "bento"], made, "gatehouse bento")
         ready.write_text(commit(), encoding="utf-8")
     [made] = [path for path in place.iterdir() if path.is_dir()]
     found = Project(model, made, ready.read_text(encoding="utf-8"))
@@ -134,7 +130,7 @@ def commit() -> str:
     """The last commit that changed what is generated; ``-dirty`` with changes on top."""
 
     def git(*words: str) -> str:
-        asked = ["git", *words, "--", TEMPLATE_FOLDER, "cookiecutter.json", "hooks"]
+        asked = ["git", *words, "--", TEMPLATE_FOLDER, "src", "cookiecutter.json", "hooks"]
         done = subprocess.run(asked, cwd=TEMPLATE, capture_output=True, text=True, check=False)
         return done.stdout.strip()
 

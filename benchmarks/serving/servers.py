@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import HERE, Trouble, run
+from common import HERE, run
 from environments import python_of
 from projects import Project
 
@@ -70,10 +70,9 @@ class Server:
 
 def ours(project: Project, _folder: Path, port: int) -> Server:
     """The service of a generated project, as ``make serve`` starts it."""
-    _must_have(project, "service/__main__.py")
     python = project.path / ".venv-serve/bin/python"
     return Server(
-        [str(python), "-m", f"src.{project.package}.service"],
+        [str(python), "-m", "gatehouse.serving"],
         project.path,
         python,
         {"SERVICE_PORT": str(port)},
@@ -83,13 +82,11 @@ def ours(project: Project, _folder: Path, port: int) -> Server:
 
 def ours_bentoml(project: Project, _folder: Path, port: int) -> Server:
     """The same service under ``bentoml serve``."""
-    bento = ".bento" if (_source(project) / "service/bento.py").exists() else ""
-    name = f"src.{project.package}.service{bento}:Service"
     return Server(
-        _bentoml(project.path / ".venv-serve/bin", name, port),
+        _bentoml(project.path / ".venv-serve/bin", "gatehouse.serving.bento:Service", port),
         project.path,
         project.path / ".venv-serve/bin/python",
-        columns=by_columns if bento else None,
+        columns=by_columns,
     )
 
 
@@ -172,18 +169,6 @@ def ray_serve(project: Project, folder: Path, port: int) -> Server:
     python = python_of(folder, "ray")
     env = {"PROJECT": str(project.path), "PORT": str(port), "PYTHONPATH": str(PEERS)}
     return Server([str(python), str(PEERS / "ray_serve.py")], PEERS, python, env)
-
-
-def _source(project: Project) -> Path:
-    return project.path / "src" / project.package
-
-
-def _must_have(project: Project, name: str) -> None:
-    if not (_source(project) / name).exists():
-        raise Trouble(
-            f"the generated project has no src/{project.package}/{name}: if the template has it "
-            f"now, remove {project.path.parent} and run this again"
-        )
 
 
 SERVERS: dict[str, Callable[[Project, Path, int], Server]] = {

@@ -1,1 +1,1 @@
-"""The science of this project: ingest, split, features, model, evaluate, predict, serve."""
+"""What is particular to this project: its cleaning, its features, its model."""

@@ -1,0 +1,46 @@
+"""``python3 -m gatehouse VERB``, as the wheel in ``vendor/`` runs it before there is anything else.
+
+What needs no environment runs at once; for all else the one of ``requirements/train.txt`` is made
+where it is missing or older than its lock, and its own ``gatehouse`` goes on. Standard library
+alone, on any Python from 3.9 on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from .core import environments
+from .core.actions import lend_token
+from .core.errors import Stop
+
+
+def main(words: list[str]) -> int:
+    """Run one command; returns its exit code."""
+    lend_token()
+    try:
+        if words[:1] == ["github"]:
+            from .github import plain
+
+            if plain.needs_none(words[1:]):
+                return plain.run(words[1:], _again)
+        if words[:1] == ["doctor"] and not environments.python("train").exists():
+            raise Stop(".venv is not here: run `make setup`", 1)
+        program = environments.ensure("train").with_name("gatehouse")
+    except Stop as error:
+        print(f"{words[0] if words else 'gatehouse'}: {error}", file=sys.stderr)
+        return error.code
+    # Else every Python that it starts would look into the wheel first.
+    os.environ.pop("PYTHONPATH", None)
+    if os.name != "nt":
+        os.execv(program, ["gatehouse", *words])  # does not return
+    return subprocess.run([str(program), *words], check=False).returncode
+
+
+def _again(words: list[str]) -> list[str]:
+    return [sys.executable, "-m", "gatehouse", *words]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

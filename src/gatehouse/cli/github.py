@@ -1,0 +1,121 @@
+"""Verbs that workflows call, and the one that sets GitHub up."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from .app import HERE, PROJECT, app, verb
+from .run import own as another
+
+github = typer.Typer(help="What GitHub's workflows call, and `setup`.", no_args_is_help=True)
+app.add_typer(github, name="github", rich_help_panel=PROJECT)
+PANEL = "Commands"
+
+
+class Whose(StrEnum):
+    """Whose pull request it is."""
+
+    own = "own"
+    stranger = "stranger"
+
+
+class Release(StrEnum):
+    """What cd.yml tells."""
+
+    look = "look"
+    image = "image"
+    propose = "propose"
+    failed = "failed"
+
+
+class Training(StrEnum):
+    """What ct.yml does."""
+
+    look = "look"
+    decide = "decide"
+    outcome = "outcome"
+    failed = "failed"
+
+
+class Alert(StrEnum):
+    """After a pass of the monitor, or whether it still runs."""
+
+    passed = "passed"
+    stopped = "stopped"
+
+
+@verb(PANEL, on=github)
+def setup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    repository: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Else that of origin.")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="A new one is private.")
+    ] = None,
+) -> int:
+    """Create or adopt the repository on GitHub, with its rules; again goes on."""
+    from gatehouse.github.setup import setup
+
+    return setup(HERE, dry_run=dry_run, repository=repository, private=private)
+
+
+@verb(PANEL, on=github)
+def comment(whose: Annotated[Whose, typer.Argument(help="Whose.")] = Whose.own) -> int:
+    """The summary of a run of CI, and its one comment."""
+    from gatehouse.github import comment
+
+    return comment.stranger() if whose is Whose.stranger else comment.own()
+
+
+@verb(PANEL, on=github)
+def changes() -> int:
+    """Which jobs of ci.yml a change wants."""
+    from gatehouse.github.changes import changes
+
+    return changes(HERE)
+
+
+@verb(PANEL, on=github)
+def oidc() -> int:
+    """Let DVC read a bucket in CI, with no stored secret."""
+    from gatehouse.github.oidc import oidc
+
+    return oidc()
+
+
+@verb(PANEL, on=github)
+def keys(words: Annotated[list[str], typer.Argument(metavar="VERB…", help="Another verb.")]) -> int:
+    """Run another verb with the keys of a release, which end with it."""
+    from gatehouse.github.keys import keys
+
+    return keys(another(*words))
+
+
+@verb(PANEL, on=github)
+def release(step: Annotated[Release, typer.Argument(help="Which.")]) -> int:
+    """What cd.yml tells: whether there is anything to release, its image, what failed."""
+    from gatehouse.github.release import release
+
+    return release(HERE, step.value)
+
+
+@verb(PANEL, on=github)
+def training(step: Annotated[Training, typer.Argument(help="Which.")]) -> int:
+    """What ct.yml does: look, decide, hand the candidate over, say what failed."""
+    if step in (Training.decide, Training.outcome):
+        from gatehouse.github import candidate
+
+        return candidate.decide(HERE) if step is Training.decide else candidate.outcome(HERE)
+    from gatehouse.github import training
+
+    return training.look(HERE) if step is Training.look else training.failed(HERE)
+
+
+@verb(PANEL, on=github)
+def alerts(what: Annotated[Alert, typer.Argument(help="Which.")] = Alert.passed) -> int:
+    """Tell of what a pass of the monitor found; `stopped`: whether it still runs."""
+    from gatehouse.github import alerts
+
+    return alerts.stopped(HERE) if what is Alert.stopped else alerts.after_pass(HERE)

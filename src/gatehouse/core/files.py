@@ -1,0 +1,90 @@
+"""Files that are read in one way, and appear whole or not at all."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError, Stop
+
+
+def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]:
+    """A JSON object from ``path``; missing or damaged files end the command with ``remedy``."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Stop(f"{path} is not there: {remedy}") from None
+    except ValueError:
+        raise Stop(f"{path} is damaged: {remedy}") from None
+    if not isinstance(content, dict):
+        raise Stop(f"{path} is damaged: {remedy}")
+    return content
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping from ``path``, read safely."""
+    from .strict_yaml import load  # late: what runs without an environment has no YAML
+
+    try:
+        content = load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there: restore it with `git checkout {path}`") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+    except Exception as error:  # what is wrong with YAML can raise anything
+        mark, twice = getattr(error, "problem_mark", None), "a key twice" in str(error)
+        line = f", line {mark.line + 1}," if mark else ""
+        what = "has a key twice" if twice else "is not valid YAML"
+        raise InputError(f"{path}{line} {what}: correct it") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is empty or no mapping: restore it with `git checkout {path}`")
+    return content
+
+
+def read_section(path: Path, name: str) -> dict[str, Any]:
+    """One mapping of a YAML file; an absent one is empty."""
+    section = read_yaml(path).get(name) or {}
+    if not isinstance(section, dict):
+        raise Stop(f"{path}: {name} is no mapping: restore it with `git checkout {path}`")
+    return section
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write the whole file or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(draft).chmod(0o644)
+        Path(draft).replace(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON that another program can read: no NaN, no infinity."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; it takes the final name only if the block succeeds."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield draft
+        draft.replace(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"{path} cannot be written ({reason}): make room or another path"
+        ) from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)

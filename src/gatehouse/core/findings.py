@@ -1,0 +1,44 @@
+"""A finding: what one check saw, and what a person should do about it."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import Stop
+from .files import read_json
+
+Status = Literal["pass", "warn", "fail", "skipped", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a report. ``value`` and ``threshold`` are numbers or short text, or None."""
+
+    check: str
+    status: Status
+    message: str
+    fix: str = ""
+    value: float | str | None = None
+    threshold: float | str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The finding as it stands in reports."""
+        return asdict(self)
+
+
+def read_findings(path: Path) -> list[Finding]:
+    """The findings of a checks report; a report without any is an error, never good news."""
+    report = read_json(path)
+    try:
+        findings = [Finding(**entry) for entry in report["findings"]]
+    except (KeyError, TypeError):
+        raise Stop(f"{path} is damaged: run `make pipeline`") from None
+    if not findings:
+        raise Stop(f"{path} holds no finding, so nothing was checked: run `make pipeline`")
+    return findings
+
+
+def closing(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that close a gate. A status that is not known closes it too."""
+    return [f for f in findings if f.status not in ("pass", "warn", "skipped")]

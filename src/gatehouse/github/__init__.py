@@ -1,0 +1,1 @@
+"""What workflows tell GitHub, and what it is asked."""

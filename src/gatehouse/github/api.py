@@ -1,0 +1,44 @@
+"""Calls to GitHub's API through ``gh``, which keeps the login."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from gatehouse.core.errors import BROKEN, INFRASTRUCTURE, Stop
+
+LOGIN = 4  # what gh ends with where nobody is logged in
+
+
+def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and content (None without one) of one call; Stop where GitHub cannot be asked."""
+    command = ["gh", "api", "--include", "--method", method, path]
+    command += [] if body is None else ["--input", "-"]
+    given = None if body is None else json.dumps(body)
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        fix = "install it from https://cli.github.com, then run `gh auth login`"
+        raise Stop(f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE) from None
+    head, _, text = done.stdout.replace("\r\n", "\n").partition("\n\n")
+    words = head.split(maxsplit=2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    if status == 401 or done.returncode == LOGIN:
+        raise Stop("gh is not logged in to github.com: run `gh auth login`", BROKEN)
+    if not 200 <= status < 500 or status == 429:
+        said = " ".join(done.stderr.split()) or f"HTTP {status}"
+        raise Stop(f"GitHub cannot be reached ({said}): run the same again", INFRASTRUCTURE)
+    try:
+        return status, json.loads(text) if text.strip() else None
+    except ValueError:
+        raise Stop(
+            f"GitHub's answer to {path} is no JSON: run the same again", INFRASTRUCTURE
+        ) from None
+
+
+def reason(content: Any) -> str:
+    """What GitHub says about a refusal, on one line."""
+    said = content if isinstance(content, dict) else {}
+    more = [e.get("message") if isinstance(e, dict) else e for e in said.get("errors") or []]
+    return " ".join("; ".join(str(word) for word in [said.get("message"), *more] if word).split())

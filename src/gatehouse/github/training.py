@@ -1,0 +1,84 @@
+"""What ct.yml asks before and after a training: ``gatehouse github training look|failed``.
+
+``look()`` says whether there may be a reason to train, ``failed()`` keeps the one issue of
+trainings that broke; neither needs an environment. What is between them is ``github.candidate``.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from gatehouse.core.console import say
+from gatehouse.core.errors import GOOD
+from gatehouse.core.project import Project
+from gatehouse.monitoring import history
+from gatehouse.vcs.git import git
+
+from . import issues
+from .keys import explained, output
+
+LOCK = Path("dvc.lock")
+BY_EVENT = {
+    "workflow_dispatch": ("demand",),
+    "workflow_run": ("performance", "drift"),
+    "push": ("data",),
+    "repository_dispatch": ("data",),
+    "schedule": ("data", "schedule"),
+}
+MONITORED = ("performance", "drift")
+
+
+@explained()
+def look(project: Project) -> int:
+    """Output ``maybe``: can this event be a reason to train? Nothing is installed for that."""
+    event = os.environ["GITHUB_EVENT_NAME"]
+    maybe = event in BY_EVENT
+    if event == "push":
+        lock = (project / LOCK).read_text("utf-8") if (project / LOCK).exists() else ""
+        known = set(re.findall(r"\bmd5: (\w+)", lock))
+        pointers = [
+            Path(path) for path in (git(project, "ls-files", "-z", "--", "*.dvc") or "").split("\0")
+        ]
+        texts = [path.read_text("utf-8", "replace") for path in pointers if path.is_file()]
+        said = {md5 for text in texts for md5 in _outs(text)}
+        maybe = bool(lock and said - known)
+    elif event == "workflow_run":
+        passes = history.passes(project)
+        maybe = bool(passes) and any(kind in passes[-1]["incidents"] for kind in MONITORED)
+    output("maybe", "true" if maybe else "false")
+    print(f"training: {'may be needed' if maybe else 'there is no reason to train'} ({event})")
+    return GOOD
+
+
+@explained()
+def failed(project: Project) -> int:
+    """The one issue of trainings that failed; the decision is open again."""
+    needs: dict[str, Any] = json.loads(os.environ["NEEDS"])
+    if key := (needs.get("train", {}).get("outputs") or {}).get("key"):
+        lines = [line for line in history.decisions(project) if line["key"] == key]
+        if lines and lines[-1]["state"] == "started":
+            end(project, key, "failed", "see the run")
+    what_next = [
+        "No gate said so: something broke. The champion and main are as they were, and the same "
+        "decision may be tried again:",
+        "",
+        "```sh",
+        "gh workflow run ct.yml -f reason=…",
+        "```",
+    ]
+    print(f"training: {issues.failed('training', 'Continuous training failed', what_next)}")
+    return GOOD
+
+
+def end(project: Project, key: str, state: str, why: str) -> None:
+    """Write how a training ended, and say it."""
+    history.add_decision(project, {"key": key, "state": state, "ended_as": why[:300]})
+    say(f"training: {state}: {why}")
+
+
+def _outs(pointer: str) -> list[str]:
+    """MD5 of what a ``*.dvc`` file points at; not of where that came from, nor of the file."""
+    listed = pointer.partition("outs:")[2].partition("\ndeps:")[0]
+    return re.findall(r"(?m)^[- ] md5: (\w+)", listed)

@@ -1,0 +1,1 @@
+"""People answer what the model is unsure of."""

@@ -1,0 +1,1 @@
+"""The live model is watched by its inference log."""

@@ -1,0 +1,1 @@
+"""What a running service is held to, by golden requests and its OpenAPI page."""

@@ -1,0 +1,45 @@
+"""Verb ``report``: what a reviewer of a pull request needs, from files alone."""
+
+import json
+from pathlib import Path
+
+from gatehouse.core.console import say
+from gatehouse.core.errors import GOOD, Stop
+from gatehouse.core.files import write_text
+from gatehouse.core.project import Project
+
+MARKDOWN, PAGE = Path("reports/report.md"), Path("reports/report.html")
+VERDICT = Path("reports/verdict.json")  # the same for a program: gatehouse.github.comment
+SAID = ("metric", "slice", "candidate", "champion", "low", "high", "passed")
+
+
+def write(project: Project, html: bool) -> int:
+    """Write ``reports/report.md``, the cards and, where asked for, ``reports/report.html``.
+
+    The exit code does not tell the verdict: ``gate`` does. Raises ``Stop`` (2) when nothing was
+    judged or a file is damaged; the report of an older run is gone by then.
+    """
+    from gatehouse.gates import verdict
+
+    from . import cards, markdown, page, sections
+
+    for path in (project / MARKDOWN, project / PAGE, project / VERDICT):
+        path.unlink(missing_ok=True)
+    try:
+        found = verdict.collect(project)
+        title, body = sections.report(project, found)
+        written = cards.write(project)
+        judged = (found["blessing"] or {}).get("rules", [])
+        said = {"open": found["open"], "reasons": list(map(str, found["reasons"]))}
+        said["rules"] = [{key: rule.get(key) for key in SAID} for rule in judged]
+        program = json.dumps(said, indent=1, allow_nan=False)
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        what = f"blessing.json, metrics.json or a file in reports/ is damaged ({error!r})"
+        raise Stop(f"{what}: run `make pipeline`") from error
+    write_text(project / VERDICT, program + "\n")
+    write_text(project / MARKDOWN, markdown.render(title, body))
+    if html:
+        write_text(project / PAGE, page.render(title, body))
+    names = ", ".join(map(str, [project / MARKDOWN, *([project / PAGE] if html else []), *written]))
+    say(f"report: {names} written")
+    return GOOD

@@ -1,0 +1,1 @@
+"""Whether to train again, and on which facts that was decided."""

@@ -1,0 +1,1 @@
+"""A whole table is scored by the blessed model."""

@@ -1,0 +1,52 @@
+"""Golden requests: a few test rows and what the model says of them, to hold a service against."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from gatehouse.core.config.schema import label_text
+from gatehouse.core.digests import MODEL, model_digest
+from gatehouse.core.files import whole_file
+from gatehouse.core.project import Project
+from gatehouse.data.tables import to_frame
+from gatehouse.serving.skops_model import Model
+
+from .split import TEST
+
+GOLDEN = Path("predictions/golden.json")
+ROWS = 20
+
+
+def write_golden(project: Project, model: Model) -> None:
+    """Write rows as a client sends them, and answers as the service must give them."""
+    batch = next(pq.ParquetFile(project / TEST).iter_batches(ROWS, columns=list(model.columns)))
+    raw = model.predict(to_frame(batch))
+    rows = [plain_row(row) for row in batch.to_pylist()]
+    if model.task == "regression":
+        answers: list[dict[str, Any]] = [{"prediction": float(value)} for value in raw]
+    else:
+        labels = [label_text(label) for label in model.classes]
+        answers = [
+            {
+                "prediction": model.classes[int(row.argmax())],
+                "probabilities": dict(zip(labels, row.tolist(), strict=True)),
+            }
+            for row in raw
+        ]
+    golden = {"model_digest": model_digest(project / MODEL), "rows": rows, "answers": answers}
+    with whole_file(project / GOLDEN) as draft:
+        draft.write_text(json.dumps(golden, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON has it."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if hasattr(value, "isoformat") else value

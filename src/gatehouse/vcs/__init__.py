@@ -1,0 +1,1 @@
+"""Git, DVC, the data branch, branches that hold records."""

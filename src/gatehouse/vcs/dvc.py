@@ -1,0 +1,163 @@
+"""What DVC recorded, what its cache holds, and what it brings."""
+
+import configparser
+import hashlib
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gatehouse.core.errors import INFRASTRUCTURE, Stop
+from gatehouse.core.files import read_section
+from gatehouse.core.project import Project
+
+from .git import have
+
+Damage = (AttributeError, KeyError, TypeError, ValueError)  # what YAML of another form raises
+
+
+def outs(lock: str) -> dict[str, str]:
+    """Path -> md5 of what the stages of a ``dvc.lock`` made; empty where it cannot be read."""
+    try:
+        stages = (_yaml(lock) or {}).get("stages") or {}
+        return {
+            out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])
+        }
+    except Damage:
+        return {}
+
+
+def tracked(texts: dict[str, str]) -> dict[str, str]:
+    """Path -> MD5 of what the ``*.dvc`` files (path -> text) point at; Stop for a damaged one."""
+    found = {}
+    for path, text in texts.items():
+        try:
+            for out in (_yaml(text) or {}).get("outs") or []:
+                found[(Path(path).parent / out["path"]).as_posix()] = str(out["md5"])
+        except Damage:
+            raise Stop(f"{path} is damaged: restore it with `git checkout {path}`") from None
+    return found
+
+
+def used(lock: str, paths: dict[str, str]) -> dict[str, str]:
+    """Path -> MD5 of those ``paths`` that the stages of a ``dvc.lock`` have read."""
+    try:
+        stages = (_yaml(lock) or {}).get("stages") or {}
+        deps = [dep for stage in stages.values() for dep in stage.get("deps") or []]
+        return {dep["path"]: dep["md5"] for dep in deps if dep["path"] in paths and "md5" in dep}
+    except Damage:
+        return {}
+
+
+def dvc_get(project: Project, path: str, made_by: str, out: Path) -> None:
+    """What a commit recorded under ``path``, from the cache or the remote; Stop (3) without it."""
+    have(project, made_by)
+    command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", made_by, "--out", str(out)]
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=False, cwd=project.root
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise Stop(
+            f"{path} of {made_by[:9]} is in no cache or remote ({last}): run `dvc push` where it "
+            "was made, or `dvc fetch --all-commits` here",
+            INFRASTRUCTURE,
+        )
+
+
+def config(project: Project) -> configparser.ConfigParser:
+    """What .dvc/config and .dvc/config.local say."""
+    read = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        files = [project / ".dvc/config", project / ".dvc/config.local"]
+        read.read(files, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError):
+        raise Stop(".dvc/config cannot be read: `git checkout .dvc/config`") from None
+    return read
+
+
+@contextmanager
+def repository(project: Project, what: str) -> Iterator[Any]:
+    """DVC in this process: its progress stays visible, and its errors become sentences."""
+    from dvc.config import ConfigError
+    from dvc.repo import Repo
+
+    for name in ("dvc", "dvc_data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with Repo(str(project.root)) as repo:
+            yield repo
+    except Stop:
+        raise
+    except (ConfigError, ImportError) as error:
+        raise Stop(
+            f"{_line(str(error))}: correct the DVC remote in .dvc/config, or add what it needs to "
+            "requirements/train.in"
+        ) from None
+    except Exception as error:  # each kind of remote has errors of its own
+        cause = error.__cause__ or error
+        reason = _line(str(cause)) or type(cause).__name__
+        raise Stop(f"{what} ({reason})", INFRASTRUCTURE) from None
+
+
+def recorded(project: Project, path: Path) -> dict[str, str]:
+    """Path -> MD5 of the files and folders that a pointer or ``dvc.lock`` records."""
+    try:
+        content: Any = _yaml((project / path).read_text(encoding="utf-8")) or {}
+        stages = [content, *(content.get("stages") or {}).values()]
+        folder = path.parent
+        return {
+            str(folder / out["path"]): out["md5"]
+            for stage in stages
+            for out in stage.get("outs") or []
+            if "md5" in out
+        }
+    except FileNotFoundError:
+        return {}
+    except Damage:
+        raise Stop(f"{path} is damaged: restore it with `git checkout {path}`") from None
+
+
+def cache(project: Project) -> Path:
+    """Where the cache has its files, by digest."""
+    folder = config(project).get("cache", "dir", fallback="cache")
+    return project / ".dvc" / folder / "files" / "md5"
+
+
+def cached(cache: Path, md5: str) -> Path:
+    """Where a cache has what is of this digest."""
+    return cache / md5[:2] / md5[2:]
+
+
+def md5_of(file: Path) -> str | None:
+    """The MD5 digest as DVC records it; None where no file is."""
+    if not file.is_file():
+        return None
+    with file.open("rb") as content:
+        made = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
+    return made.hexdigest()
+
+
+def keep_source(project: Project, repo: Any) -> None:
+    """Put the source into the cache as recorded, where no pipeline has done so yet."""
+    said = str(read_section(project / "params.yaml", "ingest").get("source"))
+    md5 = recorded(project, Path(f"{said}.dvc")).get(said, "")
+    if md5 and not cached(cache(project), md5).exists() and md5_of(Path(said)) == md5:
+        repo.commit(f"{said}.dvc", force=True)
+
+
+def _line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def _yaml(text: str) -> Any:
+    """What stands in a file of DVC; ValueError where it is no YAML."""
+    import yaml  # late: what runs without an environment imports this module, too
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError from None

@@ -1,0 +1,122 @@
+"""What git says, and the patience that whatever goes over a network needs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gatehouse.core.console import say
+from gatehouse.core.errors import INFRASTRUCTURE, Stop
+from gatehouse.core.project import Project
+
+DEPTH = 50  # commits in which the champion is looked for
+TRIES = 3
+T = TypeVar("T")
+
+
+def run(
+    project: Project, *words: str, given: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """A git command with these environment variables; its messages are in English."""
+    # Whatever bytes a commit holds, they are no traceback.
+    how: dict[str, Any] = {"encoding": "utf-8", "errors": "replace", "input": given}
+    how["env"] = os.environ | {"LC_ALL": "C"} | variables
+    return subprocess.run(
+        ["git", *words], capture_output=True, check=False, cwd=project.root, **how
+    )
+
+
+def git(project: Project, *words: str) -> str | None:
+    """Standard output of a git command; None where it fails."""
+    done = run(project, *words)
+    return done.stdout if done.returncode == 0 else None
+
+
+def commit(project: Project, name: str) -> str | None:
+    """The commit (or tree) of this name; None where there is none."""
+    return (git(project, "rev-parse", "--verify", "--quiet", name) or "").strip() or None
+
+
+def have(project: Project, name: str) -> None:
+    """Fetch a commit that is older than a shallow clone is deep."""
+    if commit(project, f"{name}^0") is None:
+        git(project, "fetch", "--quiet", "--no-tags", "origin", name)
+
+
+def somebody(project: Project, name: str) -> tuple[str, ...]:
+    """Options by which git can commit where it knows nobody, as in CI; else none."""
+    unknown = ("-c", f"user.name={name}", "-c", "user.email=noreply@example.invalid")
+    return () if git(project, "var", "GIT_COMMITTER_IDENT") else unknown
+
+
+def base_ref(project: Project) -> str:
+    """The branch that a change is held against: BASE_REF, else the main branch; "" without one.
+
+    A shallow clone of a change, as CI has it, lacks that branch: then it is fetched.
+    """
+    if said := os.environ.get("BASE_REF"):
+        branch = said.removeprefix("origin/")
+        if branch != said and git(project, "rev-parse", "--verify", "--quiet", said) is None:
+            there = f"+refs/heads/{branch}:refs/remotes/{said}"
+            git(project, "fetch", "--quiet", "--no-tags", f"--depth={DEPTH}", "origin", there)
+        return said
+    usual = ("origin/HEAD", "origin/main", "main", "HEAD")
+    known = (ref for ref in usual if git(project, "rev-parse", "--verify", "--quiet", ref))
+    return next(known, "")
+
+
+def before(project: Project) -> str:
+    """The commit that this change started from; of a commit of the base branch, its parent."""
+    here, base = (
+        git(project, "rev-parse", "HEAD"),
+        git(project, "merge-base", "HEAD", base_ref(project) or "HEAD"),
+    )
+    if base == here:
+        base = git(project, "rev-parse", "--verify", "--quiet", "HEAD^1")
+    return (base or "").strip()
+
+
+def has_origin(project: Project) -> bool:
+    """Whether git has a remote to push to."""
+    return git(project, "remote", "get-url", "origin") is not None
+
+
+def fetch_branch(project: Project, branch: str) -> None:
+    """Bring ``origin/BRANCH`` up to date; where the origin has none, there is none here either."""
+    if not has_origin(project):
+        return
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin")
+    there = f"refs/remotes/origin/{branch}"
+    done = run(project, *words, f"+refs/heads/{branch}:{there}")
+    if "couldn't find remote ref" in done.stderr:
+        git(project, "update-ref", "-d", there)
+    elif done.returncode:
+        raise failed("fetched", done, branch)
+
+
+def failed(deed: str, done: subprocess.CompletedProcess[str], branch: str) -> Stop:
+    """Why git could not, as the error of the infrastructure that it is."""
+    said = [line for line in done.stderr.splitlines() if line.strip() and line[:5] != "hint:"]
+    why = next((line for line in said if "rejected]" in line), (said or ["no message"])[-1])
+    return Stop(f"{branch} could not be {deed} ({' '.join(why.split())})", INFRASTRUCTURE)
+
+
+def patiently(verb: str, step: Callable[[], T]) -> T:
+    """Run ``step``; where the infrastructure fails it, try again, ``TRIES`` times in all."""
+    pause = float(os.environ.get("RETRY_SECONDS", "1"))
+    for left in reversed(range(TRIES)):
+        try:
+            return step()
+        except Stop as stop:
+            if stop.code != INFRASTRUCTURE:
+                raise
+            if not left:
+                text = f"{stop}, {TRIES} tries failed: see that the remote can be reached"
+                raise Stop(text, INFRASTRUCTURE) from None
+            say(f"{verb}: {stop}, trying again in {pause:g} s")
+        time.sleep(pause)
+        pause *= 3
+    raise AssertionError

@@ -1,0 +1,129 @@
+"""CI believes no result that a change brings: the dvc.lock from before it, and what then differs."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gatehouse.core.project import Project
+
+Commit = Callable[[str | None], str]
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def lock(model: str) -> str:
+    return f"schema: '2.0'\nstages:\n  train:\n    outs:\n    - path: model\n      md5: {model}\n"
+
+
+@pytest.fixture
+def commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Commit:
+    """Commit a dvc.lock that records this model (None: without the file); the commit's id."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BASE_REF", "main")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "a person")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "person@example.org")
+    git("init", "--quiet", "--initial-branch=main")
+
+    def commit(model: str | None) -> str:
+        if model is None:
+            Path("dvc.lock").unlink(missing_ok=True)
+        else:
+            Path("dvc.lock").write_text(lock(model))
+        git("add", "--all")
+        git("commit", "--quiet", "--allow-empty", "-m", str(model))
+        return git("rev-parse", "HEAD")
+
+    return commit
+
+
+def distrust() -> str:
+    """The model that dvc.lock records after the verb; an empty text without a file."""
+    from gatehouse.gates.distrust import distrust
+    from gatehouse.vcs.dvc import outs
+
+    assert distrust(Project()) == 0
+    path = Path("dvc.lock")
+    return outs(path.read_text()).get("model", "") if path.exists() else ""
+
+
+def test_a_change_is_run_from_the_results_of_its_base(commit: Commit) -> None:
+    commit("ours")
+    git("switch", "--quiet", "-c", "change")
+    commit("claimed")
+    commit("claimed again")
+    assert distrust() == "ours"
+
+
+def test_a_merge_commit_is_run_from_the_branch_it_goes_to(commit: Commit) -> None:
+    """As GitHub checks out a pull request: detached, the base first of its two parents."""
+    commit("old")
+    git("switch", "--quiet", "-c", "change")
+    commit("claimed")
+    git("switch", "--quiet", "main")
+    git("commit", "--quiet", "--allow-empty", "-m", "meanwhile")
+    git("switch", "--quiet", "--detach", "main")
+    git("merge", "--quiet", "--no-ff", "-m", "merge", "change")
+    assert distrust() == "old"
+
+
+def test_a_commit_of_the_base_branch_is_run_from_its_parent(commit: Commit) -> None:
+    commit("before")
+    commit("claimed")
+    assert distrust() == "before"
+
+
+def test_without_anything_before_all_is_made(
+    commit: Commit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commit("claimed")
+    assert distrust() == ""
+    assert "there are none from before this change, all is made again" in capsys.readouterr().err
+    git("checkout", "--quiet", "dvc.lock")
+    git("switch", "--quiet", "--orphan", "other")
+    commit("claimed")
+    assert distrust() == "", "a branch that shares nothing with main"
+
+
+def test_a_base_without_a_lock(commit: Commit) -> None:
+    commit(None)
+    git("switch", "--quiet", "-c", "change")
+    commit("claimed")
+    assert distrust() == ""
+
+
+def test_what_was_not_committed_is_not_lost(commit: Commit) -> None:
+    from gatehouse.core.errors import Stop
+    from gatehouse.gates.distrust import distrust
+
+    commit("ours")
+    Path("dvc.lock").write_text(lock("an hour of work"))
+    with pytest.raises(Stop, match=r"dvc\.lock has changes that would be lost: commit it"):
+        distrust(Project())
+    assert Path("dvc.lock").read_text() == lock("an hour of work")
+
+
+@pytest.mark.parametrize(
+    ("said", "here", "sentence"),
+    [
+        ("a", "a", ""),
+        ("a", "b", "records another model than the one judged here: `make pipeline`, commit it"),
+        (None, "b", "records no model: `make pipeline`"),
+        ("a", None, ""),
+    ],
+)
+def test_a_lock_that_says_something_else_is_noted(
+    commit: Commit, said: str | None, here: str | None, sentence: str
+) -> None:
+    from gatehouse.gates.distrust import note
+
+    commit(said)
+    Path("dvc.lock").unlink(missing_ok=True)
+    if here:
+        Path("dvc.lock").write_text(lock(here))
+    assert (sentence in note(Project())) if sentence else (note(Project()) == "")

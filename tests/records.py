@@ -1,0 +1,69 @@
+"""Candidates as a pipeline and ``make image`` would leave them, and what git says of them."""
+
+import hashlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from gate_files import put
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def tip(origin: Path, branch: str) -> str:
+    return git("-C", str(origin), "rev-parse", "--verify", branch)
+
+
+def refused(deed: Callable[[], Any], code: int, *sentence: str) -> str:
+    """The one sentence that ``deed`` ends with, of which these are parts."""
+    from gatehouse.core.errors import Stop
+
+    with pytest.raises(Stop) as stopped:
+        deed()
+    said = str(stopped.value)
+    assert stopped.value.code == code, said
+    assert "\n" not in said
+    assert [part for part in sentence if part not in said] == [], said
+    return said
+
+
+def candidate(
+    version: str, champion: str = "", *, build: str = "", reasons: Any = (), **image: Any
+) -> str:
+    """A blessed model with its image, committed; its digest."""
+    from gatehouse.core.digests import MODEL, file_digest, model_digest
+
+    for name in ("model.json", "model.skops"):
+        Path("model", name).write_text(version, encoding="utf-8")
+    model = str(model_digest(MODEL))
+    judged = {"model_digest": champion} if champion else {"bootstrap": "the first"}
+    put("blessing.json", {"blessed": True, "model_digest": model, "champion": judged})
+    md5 = {"model": digest(version)[:32], "blessing.json": digest(version + champion)[:32]}
+    outs = [{"path": path, "md5": value} for path, value in md5.items()]
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
+    git("add", "dvc.lock")
+    git("commit", "--quiet", "--allow-empty", "--message", f"Model {version}")
+    name = f"sha256:{digest(f'image of {version}{build}')}"
+    said = {
+        "image": f"registry.example:5000/team/flights@{name}",
+        "id": name,
+        "model": model,
+        "blessing": file_digest(Path("blessing.json")),
+        "commit": git("rev-parse", "HEAD"),
+        "data": {"dataset": "d" * 32, "test": f"sha256:{'e' * 64}"},
+        "blessed": not reasons,
+        "reasons": list(reasons),
+    }
+    put("reports/image.json", said | image)
+    return model
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

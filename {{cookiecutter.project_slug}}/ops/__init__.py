@@ -1,1 +1,0 @@
-"""The machinery: checks, gates, report, release, deploy and monitor."""

@@ -1,1 +1,0 @@
-"""Deepchecks on files, in an environment of its own: `python -m ops.checks data|model`."""

@@ -1,1 +1,0 @@
-"""The gates: data before training, the blessing after it."""
