@@ -5,9 +5,9 @@ import io
 import tokenize
 from pathlib import Path
 
-MOST = 20_530
-SILENT = {
-    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
+MOST = 20_450
+SILENT = {  # a line of brackets alone is the formatter's
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.OP),
     *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
 }
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -30,7 +30,7 @@ def code_lines(text: str) -> int:
 
 def test_what_counts_is_code() -> None:
     text = '"""Words.\n\nMore."""\n\n# a reason\nx = (\n    1,\n)\n\n\ndef f():\n    """Say."""\n    return x\n'
-    assert code_lines(text) == 5
+    assert code_lines(text) == 4
 
 
 def test_the_library_does_not_grow(template_dir: Path) -> None:

@@ -13,7 +13,7 @@ import sys
 
 from .core import environments
 from .core.actions import lend_token
-from .core.errors import Stop
+from .core.errors import CLOSED, Stop
 
 
 def main(words: list[str]) -> int:
@@ -26,11 +26,11 @@ def main(words: list[str]) -> int:
             if plain.needs_none(words[1:]):
                 return plain.run(words[1:], _again)
         if words[:1] == ["doctor"] and not environments.python("train").exists():
-            raise Stop(".venv is not here: run `make setup`", 1)
+            raise Stop("environment-missing", ".venv is not here: run `make setup`", CLOSED)
         program = environments.ensure("train").with_name("gatehouse")
     except Stop as error:
-        print(f"{words[0] if words else 'gatehouse'}: {error}", file=sys.stderr)
-        return error.code
+        print(error.told(words[0] if words else "gatehouse"), file=sys.stderr)
+        return error.exit_code
     # Else every Python that it starts would look into the wheel first.
     os.environ.pop("PYTHONPATH", None)
     if os.name != "nt":

@@ -147,7 +147,7 @@ def test_without_its_environment_nothing_was_checked(
         Stop, match=r"environment \.venv-checks is missing: run `make setup`"
     ) as stop:
         run()
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     assert not list(tmp_path.rglob("*.json"))
 
 

@@ -65,7 +65,7 @@ def test_what_cannot_be_followed_is_named(project: Project, text: str, sentence:
     (project / "deploy.yaml").write_text(f"{text}\n", encoding="utf-8")
     with pytest.raises(Stop, match=sentence) as stop:
         environment(project, "staging")
-    assert (stop.value.code, "\n" in str(stop.value)) == (2, False)
+    assert (stop.value.exit_code, "\n" in str(stop.value)) == (2, False)
 
 
 def test_defaults_are_those_of_the_docs() -> None:

@@ -44,7 +44,7 @@ def test_what_is_put_there_is_listed_and_read(url: str, tmp_path: Path) -> None:
         assert file.read() == b"four"
     with pytest.raises(Stop, match=r"b\.csv is larger than 4 bytes") as stop:
         folder.read("b.csv", 4)
-    assert stop.value.code == BROKEN
+    assert stop.value.exit_code == BROKEN
     with pytest.raises(Missing, match=r"far/c\.csv is not there"):
         folder.read("c.csv", 4)
 
@@ -75,7 +75,7 @@ def test_what_is_not_written_whole_leaves_nothing(
     monkeypatch.setattr(folder._fs, "mv", fail)
     with pytest.raises(Stop, match=r"cannot be read or written \(OSError\)") as stop:
         folder.put(draft(tmp_path, "two"), "b.csv")
-    assert stop.value.code == INFRASTRUCTURE
+    assert stop.value.exit_code == INFRASTRUCTURE
     assert folder.files() == [File("b.csv", 3)]
     assert folder.read("b.csv", 3) == b"one"
 
@@ -87,7 +87,7 @@ def test_a_store_that_refuses_is_no_empty_folder(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(MemoryFileSystem, "ls", refuse)
     with pytest.raises(Stop, match="PermissionError") as stop:
         Folder("memory://far").files()
-    assert stop.value.code == INFRASTRUCTURE
+    assert stop.value.exit_code == INFRASTRUCTURE
     assert "secret" not in str(stop.value)
 
 
@@ -95,7 +95,7 @@ def test_a_store_that_refuses_is_no_empty_folder(monkeypatch: pytest.MonkeyPatch
 def test_an_address_that_nothing_reaches(url: str) -> None:
     with pytest.raises(Stop, match="…@host/x") as stop:
         Folder(url)
-    assert stop.value.code == BROKEN
+    assert stop.value.exit_code == BROKEN
     assert "secret" not in str(stop.value)
 
 

@@ -384,7 +384,7 @@ def test_every_column_rejected_is_said_and_written(look: Look) -> None:
     text = csv(rownames=list(range(ROWS)), product=[f"B00{k}" for k in range(ROWS)], review=story)
     with pytest.raises(Stop, match="no column is left as a feature") as refusal:
         look(text)
-    assert refusal.value.code == 2
+    assert refusal.value.exit_code == 2
     said = str(refusal.value)
     for part in ("'rownames' (row number", "'product' (text-like identifier", "`role: text`"):
         assert part in said

@@ -98,7 +98,7 @@ def test_a_target_that_cannot_be_is_refused(
 
     with pytest.raises(Stop, match=sentence) as refusal:
         describe({"x": ["p", "q"] * 100, "y": values}, **answers)
-    assert refusal.value.code == 2
+    assert refusal.value.exit_code == 2
 
 
 def test_useless_columns_are_no_features_and_say_why(

@@ -153,7 +153,7 @@ class Laptop:
         try:
             self.target(**settings).apply(image, self.steps.append)
         except Stop as stop:
-            return stop.code, str(stop)
+            return stop.exit_code, str(stop)
         return 0, ""
 
     def asked(self) -> str:
@@ -292,7 +292,7 @@ def test_no_engine(laptop: Laptop) -> None:
     assert code == 3, said
     with pytest.raises(Stop) as stop:
         laptop.target(host="tcp://127.0.0.1:9").running()
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 def test_no_compose(laptop: Laptop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_a_host_that_does_not_answer_is_no_verdict(host: str) -> None:
     nowhere = f"ssh://root@127.0.0.1:{free_port()}"
     with pytest.raises(Stop, match=r"docker|engine") as stop:
         ask_docker("version", host=nowhere)
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     with pytest.raises(Stop, match=r"ssh to .* failed") as stop, reach(nowhere, 3000):
         pass
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 def test_the_tunnel_ends_with_its_use(host: str) -> None:

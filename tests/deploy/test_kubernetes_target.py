@@ -83,7 +83,7 @@ def refusal(action: Callable[[], Any]) -> tuple[int, str]:
 
     with pytest.raises(Stop) as stop:
         action()
-    return stop.value.code, str(stop.value)
+    return stop.value.exit_code, str(stop.value)
 
 
 def test_nothing_then_one_then_another(kube: Kube) -> None:

@@ -75,4 +75,4 @@ def test_requests_that_are_none_are_refused(here: Path) -> None:
                 here / "rows.jsonl",
                 as_json=False,
             )
-        assert stop.value.code == 2
+        assert stop.value.exit_code == 2

@@ -297,7 +297,7 @@ def test_what_is_broken_is_said(log: str, outcomes: str, said: str, here: Path) 
     (here / "odd.csv").write_text("id,truth\nr0,maybe\n")
     with pytest.raises(Stop, match=said) as stop:
         verdict(here, log, outcomes)
-    assert stop.value.code == 2
+    assert stop.value.exit_code == 2
 
 
 def test_gates_without_a_number_close(here: Path) -> None:
@@ -307,7 +307,7 @@ def test_gates_without_a_number_close(here: Path) -> None:
     (here / "gates.yaml").write_text("release: {p99_ms: 500}\n")
     with pytest.raises(Stop, match=r"no trial\.requests") as stop:
         verdict(here)
-    assert stop.value.code == 1
+    assert stop.value.exit_code == 1
 
 
 def test_mode_conf_of_kubernetes_is_what_the_verb_writes() -> None:

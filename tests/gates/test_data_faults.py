@@ -86,7 +86,7 @@ def refused(code: int, *sentence: str) -> str:
     with pytest.raises(Stop) as stopped:
         fetch()
     said = str(stopped.value)
-    assert stopped.value.code == code, said
+    assert stopped.value.exit_code == code, said
     assert "\n" not in said
     assert [part for part in sentence if part not in said] == [], said
     return said

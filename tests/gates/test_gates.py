@@ -644,7 +644,7 @@ def test_a_verdict_over_edited_reports_is_none(
     put("blessing.json", blessing | ({"model_digest": model_digest(MODEL)} if blessing else {}))
     with pytest.raises(Stop, match=r"is damaged .*: run `make pipeline`") as stop:
         verdict.show(Project(), as_json=True)
-    assert stop.value.code == 2
+    assert stop.value.exit_code == 2
 
 
 @pytest.mark.parametrize(("gate", "rows"), [(None, None), ({"rows": 4321}, 4321)])

@@ -429,7 +429,7 @@ def test_a_base_that_cannot_be_read_stops(
     monkeypatch.setenv("BASE_REF", base)
     with pytest.raises(Stop, match=sentence) as stop:
         restore(Project())
-    assert stop.value.code == code
+    assert stop.value.exit_code == code
     assert Path("gates.yaml").read_text() == LOOSE
     assert not Path("x").exists()
 

@@ -255,4 +255,4 @@ def test_github_out_of_reach_is_infrastructure(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("GH_HOST", "127.0.0.1:1")
     with pytest.raises(Stop, match="GitHub refused repos/acme/widget/pulls") as stopped:
         comment.api("repos/acme/widget/pulls")
-    assert stopped.value.code == 3
+    assert stopped.value.exit_code == 3

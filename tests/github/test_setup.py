@@ -70,7 +70,7 @@ def setup(
             hub(project)
         status, content = github.answer(method, path, json.loads(json.dumps(body)))
         if status >= 500:
-            raise Stop("GitHub cannot be reached", 3)
+            raise Stop("github-unreachable", "GitHub cannot be reached", 3)
         return status, json.loads(json.dumps(content))
 
     for module in (settings, setup):
@@ -81,7 +81,7 @@ def setup(
         try:
             code = plain.run(["setup", *words], list)
         except Stop as stop:
-            code, why = stop.code, str(stop)
+            code, why = stop.exit_code, str(stop)
         said = capsys.readouterr()
         return code, said.out + said.err + why
 
@@ -352,7 +352,7 @@ def test_a_github_that_is_down_is_infrastructure(gh: FakeGitHub) -> None:
     gh.down = True
     with pytest.raises(Stop, match="cannot be reached") as stop:
         call("GET", "user")
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 def test_no_network_is_infrastructure(
@@ -365,7 +365,7 @@ def test_no_network_is_infrastructure(
     monkeypatch.setenv("GH_CONFIG_DIR", str(tmp_path))
     with pytest.raises(Stop, match="cannot be reached") as stop:
         call("GET", "user")
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 def test_whoever_is_not_logged_in_is_told_how(
@@ -378,7 +378,7 @@ def test_whoever_is_not_logged_in_is_told_how(
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(Stop, match="run `gh auth login`") as stop:
         call("GET", "user")
-    assert stop.value.code == 2
+    assert stop.value.exit_code == 2
 
 
 def test_without_gh_the_command_that_mends_it_is_named(
@@ -390,7 +390,7 @@ def test_without_gh_the_command_that_mends_it_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Stop, match="install it from") as stop:
         call("GET", "user")
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 def test_a_ruleset_of_ones_own_wins(setup: Setup, github: FakeGitHub) -> None:

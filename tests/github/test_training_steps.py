@@ -245,7 +245,7 @@ def test_a_main_that_has_moved_is_not_overwritten(
     blessed()
     with pytest.raises(Stop, match="main has moved meanwhile") as stop:
         ends(policy="promote")
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     assert there("main") == moved
     assert [path for _, path, _ in hub.bodies if "dispatches" in path] == []
 
@@ -336,7 +336,7 @@ def test_what_no_gate_said_is_a_failure(
         put("reports/data_gate.json", {"open": True})
     with pytest.raises(Stop) as stop:
         ends("failure")
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     assert hub.issues == []
 
 

@@ -104,7 +104,7 @@ def refused(words: str, work: Callable[[], Any]) -> None:
 
     with pytest.raises(Stop, match=words) as caught:
         work()
-    assert caught.value.code == 2
+    assert caught.value.exit_code == 2
 
 
 # --- who is asked what ---------------------------------------------------------------------------

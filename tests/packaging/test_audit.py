@@ -39,9 +39,9 @@ def test_no_answer_is_no_all_clear(here: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("OSV_URL", "http://127.0.0.1:9")
     with pytest.raises(Stop) as stop:
         audit(here)
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     with service(lambda _: {"results": []}) as url:
         monkeypatch.setenv("OSV_URL", url)
         with pytest.raises(Stop, match="answered 0 of 2") as stop:
             module.ask(["pkg:pypi/a@1", "pkg:pypi/b@1"])
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3

@@ -907,7 +907,9 @@ def test_an_engine_that_does_not_answer_is_unknown(
 
     release("v1")
     runs["staging"] = up(origin, "staging")
-    runs["production"] = Stop("the engine on host.example cannot be reached: try again", 3)
+    runs["production"] = Stop(
+        "docker-unreachable", "the engine on host.example cannot be reached: try again", 3
+    )
     assert status() == 3
     assert "production  unknown: the engine on host.example cannot" in capsys.readouterr().out
     runs["staging"] = None
@@ -921,7 +923,10 @@ def test_a_place_that_nobody_set_up_is_none_that_must_answer(
 
     candidate("v1")
     promote("staging")
-    runs |= {"staging": up(origin, "staging"), "production": Stop("no host is set", 3)}
+    runs |= {
+        "staging": up(origin, "staging"),
+        "production": Stop("docker-unreachable", "no host is set", 3),
+    }
     assert status() == 0
 
 

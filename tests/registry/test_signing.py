@@ -96,7 +96,7 @@ def test_what_is_not_signed_is_refused_where_a_signature_is_required(here: Path)
     for check in checks:
         with pytest.raises(Stop, match=r"is not signed, and deploy\.yaml requires") as stop:
             check()
-        assert stop.value.code == CLOSED
+        assert stop.value.exit_code == CLOSED
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_signature_is_damaged_before_a_library_is_asked(here: Path) -> None:
         (here / "reports/model.sig").write_text(text)
         with pytest.raises(Stop, match=r"reports/model\.sig is damaged") as stop:
             check_model(Project())
-        assert stop.value.code == CLOSED
+        assert stop.value.exit_code == CLOSED
 
 
 def test_without_the_library_nothing_passes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_without_the_library_nothing_passes(here: Path, monkeypatch: pytest.Monk
         Stop, match=r"model-signing is not in \.venv: run `gatehouse verify`"
     ) as stop:
         check_model(Project())
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 @pytest.mark.parametrize(("takes", "said"), [(5, "no answer"), (-1, "sleep length")])
@@ -162,7 +162,7 @@ def test_sigstore_has_its_time_and_no_more(
     before = time.monotonic()
     with pytest.raises(Stop, match=rf"Sigstore cannot be reached \({said}.*run the same") as stop:
         sign._reach(lambda: time.sleep(takes))
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     assert time.monotonic() - before < 2
 
 
@@ -196,7 +196,7 @@ def test_provenance_is_what_github_says(
     else:
         with pytest.raises(Stop, match=said) as stop:
             check_image(Project(), {"image": IMAGE})
-        assert stop.value.code == code
+        assert stop.value.exit_code == code
     assert (here / "asked").read_text().split() == [
         *("attestation", "verify", f"oci://{IMAGE}", "--repo", "acme/late"),
         *("--cert-identity", IDENTITY),
@@ -221,7 +221,7 @@ def test_provenance_wants_an_identity_a_digest_and_gh(
     monkeypatch.setenv("PATH", str(here))
     with pytest.raises(Stop, match="gh, GitHub's command line, is not here") as stop:
         check_image(Project(), {"image": IMAGE})
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
 
 
 # --- with it, in a project's environment ------------------------------------------------------
@@ -402,7 +402,7 @@ def test_a_record_must_say_what_was_signed(signed: BakedProject) -> None:
         ".venv/bin/python",
         "-c",
         f"from gatehouse.core.errors import Stop\ntry:\n  {ask}\n"
-        "except Stop as error: sys.stderr.write(str(error)); raise SystemExit(error.code)",
+        "except Stop as error: sys.stderr.write(str(error)); raise SystemExit(error.exit_code)",
     )
     signed.run(*python, json.dumps(record))
     for name in ("id", "model", "blessing", "commit"):

@@ -123,7 +123,7 @@ def test_a_wrong_canvas_is_refused_in_one_sentence(here: Path, written: str, sai
     Path("ml-canvas.yaml").write_text(written)
     with pytest.raises(Stop, match=re.escape(said)) as stopped:
         load(Project())
-    assert stopped.value.code == 2
+    assert stopped.value.exit_code == 2
     assert "\n" not in str(stopped.value)
 
 

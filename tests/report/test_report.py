@@ -237,7 +237,7 @@ def test_blessing_that_contradicts_itself_is_no_report(make: Make, rules: Any) -
 
     with pytest.raises(Stop, match="damaged") as stopped:
         make(rules=rules)
-    assert stopped.value.code == 2
+    assert stopped.value.exit_code == 2
     assert not Path("reports/report.md").exists()
 
 
@@ -260,7 +260,7 @@ def test_missing_file_stops_and_leaves_no_older_report(make: Make, missing: str)
     Path(missing).unlink()
     with pytest.raises(Stop, match=re.escape(missing)) as stopped:
         write(Project(), html=False)
-    assert stopped.value.code == 2
+    assert stopped.value.exit_code == 2
     assert not Path("reports/report.md").exists()
     assert not Path("reports/report.html").exists()
 
@@ -271,7 +271,7 @@ def test_nothing_judged(make: Make) -> None:
 
     with pytest.raises(Stop, match="nothing has been judged") as stopped:
         write(Project(), html=False)
-    assert stopped.value.code == 2
+    assert stopped.value.exit_code == 2
 
 
 # --- the sections -----------------------------------------------------------------------------

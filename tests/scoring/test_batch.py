@@ -49,7 +49,7 @@ def refused(code: int, words: str, work: Callable[[], Any]) -> None:
 
     with pytest.raises(Stop, match=words) as caught:
         work()
-    assert caught.value.code == code
+    assert caught.value.exit_code == code
 
 
 # --- what comes out ----------------------------------------------------------------------------
@@ -579,5 +579,5 @@ def test_a_server_that_is_down_is_infrastructure(root: Path, score: Score) -> No
 
     with pytest.raises(Stop) as caught:
         score(out=url)
-    assert caught.value.code == 3
+    assert caught.value.exit_code == 3
     assert "secret" not in str(caught.value)

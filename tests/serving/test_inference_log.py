@@ -785,7 +785,7 @@ def test_a_log_that_is_not_reached_is_no_empty_log(
             schema_of("binary"),
             version="",
         )
-    assert stop.value.code == 3
+    assert stop.value.exit_code == 3
     with pytest.raises(Stop, match=r"//…@host/x cannot be read|needs a part of fsspec"):
         records.read(
             Project(),
@@ -942,4 +942,4 @@ def test_the_verb_refuses(verb: Any, options: dict[str, Any], said: str) -> None
 
     with pytest.raises(Stop, match=said) as end:
         verb(**options)
-    assert end.value.code == 2
+    assert end.value.exit_code == 2

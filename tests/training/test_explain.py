@@ -407,5 +407,5 @@ def test_the_verb_refuses_a_row_that_is_not_there(
 
     with pytest.raises(InputError, match="has no row -1: give a position from 0") as refusal:
         explain(Project(), "-1", as_json=True)
-    assert refusal.value.code == 2
+    assert refusal.value.exit_code == 2
     assert capsys.readouterr().out == ""

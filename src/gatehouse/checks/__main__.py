@@ -34,7 +34,7 @@ def main() -> int:
         rows, seed, rules = read_rules(options.gates, options.stage)
         desks = _desks(options, rules, rows, seed)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error.told("error"), file=sys.stderr)
         return 2
     except (OSError, pa.ArrowException) as error:
         why = type(error).__name__

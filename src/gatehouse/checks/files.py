@@ -82,15 +82,19 @@ def read_schema(path: Path) -> Schema:
     content = read_yaml(path)
     columns, target = content.get("columns"), content.get("target")
     if not isinstance(columns, dict) or not isinstance(target, str) or target not in columns:
-        raise InputError(f"{path} must list its columns, the target among them.")
+        raise InputError(
+            "schema-no-columns", f"{path} must list its columns, the target among them"
+        )
     classes = [text(value) for value in content.get("classes") or []]
     task = content.get("task", "auto")
     if task == "auto":
         task = {0: "regression", 2: "binary"}.get(len(classes), "multiclass")
     if task not in ("binary", "multiclass", "regression"):
-        raise InputError(f"{path}: task is not auto, binary, multiclass or regression.")
+        raise InputError(
+            "schema-task", f"{path}: task is not auto, binary, multiclass or regression"
+        )
     if task != "regression" and len(classes) < 2:
-        raise InputError(f"{path}: a {task} task needs at least two classes.")
+        raise InputError("schema-classes", f"{path}: a {task} task needs at least two classes")
     roles = {
         name: column.get("role")
         for name, column in columns.items()
@@ -100,7 +104,8 @@ def read_schema(path: Path) -> Schema:
     words = tuple(name for name in features if roles[name] == "text")
     if not features:
         raise InputError(
-            f"{path} has no column with `role: feature` or text: there is nothing to check."
+            "schema-no-feature",
+            f"{path} has no column with `role: feature` or text: there is nothing to check",
         )
     classes = [] if task == "regression" else classes
     time, key = content.get("time_column"), content.get("id_column")
@@ -172,15 +177,23 @@ def _open(path: Path, columns: list[str]) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: run `dvc repro`, or `dvc pull`.") from None
+        raise InputError(
+            "file-missing", f"{path} does not exist: run `dvc repro`, or `dvc pull`"
+        ) from None
     except (OSError, pa.ArrowException):
-        raise InputError(f"{path} is no readable Parquet file: make it again.") from None
+        raise InputError(
+            "parquet-damaged", f"{path} is no readable Parquet file: make it again"
+        ) from None
     absent = [name for name in columns if name not in file.schema_arrow.names]
     if absent:
         names = ", ".join(repr(name) for name in absent[:5])
-        raise InputError(f"{path} lacks {len(absent)} expected column(s), such as {names}.")
+        raise InputError(
+            "column-missing", f"{path} lacks {len(absent)} expected column(s), such as {names}"
+        )
     if file.metadata.num_rows == 0:
-        raise InputError(f"{path} has no rows: make it again from data that has some.")
+        raise InputError(
+            "table-empty", f"{path} has no rows: make it again from data that has some"
+        )
     return file
 
 

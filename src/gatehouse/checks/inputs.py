@@ -39,7 +39,9 @@ def read_inputs(files: dict[str, Path], schema: Schema, rows: int, seed: int) ->
         return Inputs(schema, {"train": scan(files["dataset"], schema, rows, seed)}, {})
     tables = {side: scan(files[side], schema, rows, seed) for side in ("train", "test")}
     if not tables["train"].sample.dtypes.equals(tables["test"].sample.dtypes):
-        raise InputError(f"{files['test']} has columns of other types than {files['train']}.")
+        raise InputError(
+            "table-types", f"{files['test']} has columns of other types than {files['train']}"
+        )
     predictions = {
         side: _predictions(table, files[f"{side}-predictions"], schema)
         for side, table in tables.items()
@@ -84,12 +86,21 @@ def champion_inputs(files: dict[str, Path], schema: Schema, rows: int, seed: int
 def _predictions(table: Table, path: Path, schema: Schema) -> pd.DataFrame:
     """The predictions for the sampled rows; refused when they are for other rows."""
     if not read_column(path, "row_id").equals(read_column(table.path, ROW_ID)):
-        raise InputError(f"{path} is not for the rows of {table.path}: evaluate the model again.")
+        raise InputError(
+            "predictions-of-other-rows",
+            f"{path} is not for the rows of {table.path}: evaluate the model again",
+        )
     proba = [f"p_{i}" for i in range(len(schema.classes))]
     frame = read_rows(path, ["truth", "prediction", *proba], table.positions)
     known = [*schema.classes, None, np.nan]
     if frame[["prediction", *proba]].isna().any().any():
-        raise InputError(f"{path} lacks predictions for some rows: evaluate the model again.")
+        raise InputError(
+            "predictions-incomplete",
+            f"{path} lacks predictions for some rows: evaluate the model again",
+        )
     if schema.classes and not frame[["truth", "prediction"]].isin(known).all().all():
-        raise InputError(f"{path} has classes that the schema does not list: complete `classes`.")
+        raise InputError(
+            "class-unknown",
+            f"{path} has classes that the schema does not list: complete `classes`",
+        )
     return frame

@@ -59,7 +59,9 @@ def read_rules(path: Path, stage: str) -> tuple[int, int, list[Rule]]:
     where = f"{path}: {stage}_checks"
     section = read_yaml(path).get(f"{stage}_checks")
     if not isinstance(section, dict) or not section.get("checks"):
-        raise InputError(f"{where} names no checks, and an empty gate is no gate: add some.")
+        raise InputError(
+            "rules-empty", f"{where} names no checks, and an empty gate is no gate: add some"
+        )
     _refuse_unknown(section, {"sample", "checks"}, where)
     sample = section.get("sample") or {}
     _refuse_unknown(sample, {"rows", "seed"}, f"{where}.sample")
@@ -103,19 +105,19 @@ def _rule(name: str, known: dict[str, Any], entry: Any, where: str) -> Rule:
     optional = {"severity", "may_skip", *bounds, *{"accept"} & set(known), *filter(None, [limit])}
     _refuse_unknown(entry, optional, where)
     if entry.get("severity") not in ("fail", "warn"):
-        raise InputError(f"{where}.severity must be fail or warn.")
+        raise InputError("rules-value", f"{where}.severity must be fail or warn")
     if not isinstance(entry.get("may_skip", False), bool):
-        raise InputError(f"{where}.may_skip must be true or false.")
+        raise InputError("rules-value", f"{where}.may_skip must be true or false")
     accept = entry.get("accept", [])
     if not isinstance(accept, list) or not all(isinstance(name, str) for name in accept):
-        raise InputError(f"{where}.accept must be a list of column names.")
+        raise InputError("rules-value", f"{where}.accept must be a list of column names")
     asked = {key: entry[key] for key in ("severity", "may_skip", "accept") if key in entry}
     asked |= {key: _count(entry[key], f"{where}.{key}") for key in bounds if key in entry}
     if limit:
         value = entry.get(limit)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not abs(value) <= sys.float_info.max:
-            raise InputError(f"{where}.{limit} must be a number.")
+            raise InputError("rules-value", f"{where}.{limit} must be a number")
         asked["threshold"] = float(value)
     return Rule(name=name, **(known | asked))
 
@@ -129,13 +131,15 @@ def _flow(content: Any) -> str:
 
 def _refuse_unknown(entry: Any, keys: set[str], where: str) -> None:
     if not isinstance(entry, dict):
-        raise InputError(f"{where} must be a mapping with {', '.join(sorted(keys))}.")
+        raise InputError("rules-value", f"{where} must be a mapping with {', '.join(sorted(keys))}")
     unknown = sorted(str(key) for key in entry if key not in keys)
     if unknown:
-        raise InputError(f"{where} knows no {unknown[0]!r}, only {', '.join(sorted(keys))}.")
+        raise InputError(
+            "rules-unknown-key", f"{where} knows no {unknown[0]!r}, only {', '.join(sorted(keys))}"
+        )
 
 
 def _count(value: object, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f"{where} must be a whole number above 0.")
+        raise InputError("rules-value", f"{where} must be a whole number above 0")
     return value

@@ -172,7 +172,9 @@ def consume() -> int:
     url = os.environ.get("BROKER_URL", "")
     kind = url.partition("://")[0].replace("rediss", "redis")
     if kind not in ("nats", "redis", "kafka"):
-        raise Stop("BROKER_URL names no broker: set it, such as nats://localhost:4222")
+        raise Stop(
+            "broker-unknown", "BROKER_URL names no broker: set it, such as nats://localhost:4222"
+        )
     python = environments.ensure("serve", *serving_parts(), kind)
     return program(str(python), "-m", "gatehouse.serving.consumer")
 
@@ -246,7 +248,9 @@ def ci(
     if part == "service":
         return contract()
     if part != "all":
-        raise Stop(f"there is no job {part!r}: it is all, code, data, model or service")
+        raise Stop(
+            "ci-job-unknown", f"there is no job {part!r}: it is all, code, data, model or service"
+        )
     return check() or ci("data") or ci("model") or contract()
 
 

@@ -106,7 +106,9 @@ def review(
         return review.status(HERE, as_json=as_json)
     if action is Action.import_:
         if not file:
-            raise Stop("say which file holds the answers: gatehouse review import FILE")
+            raise Stop(
+                "review-no-file", "say which file holds the answers: gatehouse review import FILE"
+            )
         return review.take_in(HERE, file, as_json=as_json)
     if issue:
         from gatehouse.github.review import export

@@ -71,9 +71,12 @@ def eject(
             sys.stdout.write(f"{name}{mark}\n")
         return GOOD
     if file not in shipped.names():
-        raise Stop(f"the library ships no {file!r}: `gatehouse eject --list` names what it does")
+        raise Stop(
+            "shipped-unknown",
+            f"the library ships no {file!r}: `gatehouse eject --list` names what it does",
+        )
     if Path(file).exists():
-        raise Stop(f"{file} is here already, and it is what counts: change it")
+        raise Stop("eject-exists", f"{file} is here already, and it is what counts: change it")
     write_text(Path(file), shipped.text(HERE, file))
     say(f"eject: {file} is yours now; a new version of the library no longer changes it")
     return GOOD

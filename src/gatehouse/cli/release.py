@@ -220,7 +220,9 @@ def cd(
         asked = [own("replay")] if part == "staging" and os.environ.get("PRODUCTION_HOST") else []
         return all_of(own("promote", "--to", part, "--why", why), own("deploy", part), *asked)
     if part != "prove":
-        raise Stop(f"cd has no step {part!r}: it is image, staging, production or prove")
+        raise Stop(
+            "cd-step-unknown", f"cd has no step {part!r}: it is image, staging, production or prove"
+        )
     # Without a host: on the engine that is here, with a record that nobody else sees.
     host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     os.environ |= {"STAGING_HOST": host, "PRODUCTION_HOST": host}

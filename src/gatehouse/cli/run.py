@@ -16,8 +16,8 @@ def guarded(name: str, work: Callable[[], int | None]) -> int:
     try:
         return work() or 0
     except Stop as error:
-        say(f"{name}: {error}")
-        return error.code
+        say(error.told(name))
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read has seen enough
@@ -30,7 +30,9 @@ def program(*words: str, **variables: str) -> int:
     try:
         return subprocess.run(words, env=os.environ | variables, check=False).returncode
     except FileNotFoundError:
-        raise Stop(f"{words[0]} is not here: run `make setup`", INFRASTRUCTURE) from None
+        raise Stop(
+            "environment-missing", f"{words[0]} is not here: run `make setup`", INFRASTRUCTURE
+        ) from None
 
 
 def all_of(*commands: Sequence[str]) -> int:

@@ -26,7 +26,7 @@ STAGES = {
 def run(name: str) -> int:
     """Run one stage; its exit code. Raises ``Stop``."""
     if name not in STAGES:
-        raise Stop(f"there is no stage {name!r}: it is one of {', '.join(STAGES)}")
+        raise Stop("stage-unknown", f"there is no stage {name!r}: it is one of {', '.join(STAGES)}")
     module, function = STAGES[name]
     start = time.perf_counter()
     done = getattr(importlib.import_module(f"gatehouse.{module}"), function)(Project())

@@ -28,7 +28,7 @@ def file_digest(path: Path) -> str:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     except FileNotFoundError:
-        raise InputError(f"{path} is not there: run `make pipeline`") from None
+        raise InputError("model-missing", f"{path} is not there: run `make pipeline`") from None
 
 
 def model_digest(directory: Path) -> str:
@@ -62,10 +62,14 @@ def blessed(root: Path) -> Blessed:
         yes = said["blessed"] is True and said["model_digest"]
         serves = said["serving"]["format"]
     except (Stop, KeyError, TypeError):
-        raise InputError("blessing.json is missing or damaged: run `make pipeline`") from None
+        raise InputError(
+            "blessing-damaged", "blessing.json is missing or damaged: run `make pipeline`"
+        ) from None
     if yes != found:
         reason = "is not blessed" if not yes else "is not the one that was blessed"
-        raise InputError(f"the model in {MODEL}/ {reason}: see `make gate`")
+        raise InputError("model-not-blessed", f"the model in {MODEL}/ {reason}: see `make gate`")
     if serves not in get_args(Format):
-        raise InputError("blessing.json names no known format to serve: run `make pipeline`")
+        raise InputError(
+            "blessing-damaged", "blessing.json names no known format to serve: run `make pipeline`"
+        )
     return Blessed(found, cast(Format, serves))

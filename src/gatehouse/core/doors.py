@@ -34,7 +34,7 @@ def load(group: str, name: str) -> Any:
     except Exception as error:  # it is somebody else's code
         said = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         what = f"{name} of gatehouse.{group} is {point.value}, which cannot be loaded ({said})"
-        raise Stop(f"{what}: mend or remove the package that offers it") from None
+        raise Stop("plugin-broken", f"{what}: mend or remove the package that offers it") from None
 
 
 class Known(dict[str, Thing]):

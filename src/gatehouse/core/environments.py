@@ -154,6 +154,7 @@ def _make(name: str, lock: str, version: str) -> None:
             _uv("venv", "--quiet", "--clear", "--python", version, str(folder))
         except Stop as error:
             raise Stop(
+                "python-missing",
                 f"no Python {version} is here or can be fetched ({error}): install it, or write "
                 f"another into {VERSION}",
                 INFRASTRUCTURE,
@@ -179,6 +180,7 @@ def _uv(*words: str) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise Stop(
+            "uv-failed",
             f"uv {words[0]} failed ({' '.join(lines[-1].split())}): see that the index is reached",
             INFRASTRUCTURE,
         )
@@ -210,7 +212,9 @@ def uv() -> str:
     pip += ["--disable-pip-version-check", "--require-hashes", "-r", str(needs)]
     if subprocess.run(pip, check=False).returncode:
         raise Stop(
-            "uv could not be installed: install it yourself, or reach an index", INFRASTRUCTURE
+            "uv-missing",
+            "uv could not be installed: install it yourself, or reach an index",
+            INFRASTRUCTURE,
         )
     stamp.write_text(_digest(lines), encoding="utf-8")
     return str(program)
@@ -228,7 +232,9 @@ def lock_text(name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Stop(f"{path} is not there: restore it with `git checkout {path}`") from None
+        raise Stop(
+            "lock-missing", f"{path} is not there: restore it with `git checkout {path}`"
+        ) from None
 
 
 def _version(name: str) -> str:

@@ -16,11 +16,11 @@ def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise Stop(f"{path} is not there: {remedy}") from None
+        raise Stop("file-missing", f"{path} is not there: {remedy}") from None
     except ValueError:
-        raise Stop(f"{path} is damaged: {remedy}") from None
+        raise Stop("file-damaged", f"{path} is damaged: {remedy}") from None
     if not isinstance(content, dict):
-        raise Stop(f"{path} is damaged: {remedy}")
+        raise Stop("file-damaged", f"{path} is damaged: {remedy}")
     return content
 
 
@@ -31,16 +31,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{path} is not there: restore it with `git checkout {path}`") from None
+        raise InputError(
+            "config-missing", f"{path} is not there: restore it with `git checkout {path}`"
+        ) from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is not UTF-8 text: save it as UTF-8") from None
+        raise InputError("not-utf8", f"{path} is not UTF-8 text: save it as UTF-8") from None
     except Exception as error:  # what is wrong with YAML can raise anything
         mark, twice = getattr(error, "problem_mark", None), "a key twice" in str(error)
         line = f", line {mark.line + 1}," if mark else ""
         what = "has a key twice" if twice else "is not valid YAML"
-        raise InputError(f"{path}{line} {what}: correct it") from None
+        raise InputError("config-syntax", f"{path}{line} {what}: correct it") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} is empty or no mapping: restore it with `git checkout {path}`")
+        raise InputError(
+            "config-empty", f"{path} is empty or no mapping: restore it with `git checkout {path}`"
+        )
     return content
 
 
@@ -48,7 +52,9 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
     """One mapping of a YAML file; an absent one is empty."""
     section = read_yaml(path).get(name) or {}
     if not isinstance(section, dict):
-        raise Stop(f"{path}: {name} is no mapping: restore it with `git checkout {path}`")
+        raise Stop(
+            "config-section", f"{path}: {name} is no mapping: restore it with `git checkout {path}`"
+        )
     return section
 
 
@@ -83,7 +89,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
-            f"{path} cannot be written ({reason}): make room or another path"
+            "not-writable", f"{path} cannot be written ({reason}): make room or another path"
         ) from None
     finally:
         with suppress(OSError):

@@ -33,9 +33,12 @@ def read_findings(path: Path) -> list[Finding]:
     try:
         findings = [Finding(**entry) for entry in report["findings"]]
     except (KeyError, TypeError):
-        raise Stop(f"{path} is damaged: run `make pipeline`") from None
+        raise Stop("findings-damaged", f"{path} is damaged: run `make pipeline`") from None
     if not findings:
-        raise Stop(f"{path} holds no finding, so nothing was checked: run `make pipeline`")
+        raise Stop(
+            "findings-empty",
+            f"{path} holds no finding, so nothing was checked: run `make pipeline`",
+        )
     return findings
 
 

@@ -30,15 +30,20 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
     except Exception as error:  # it is her code: it may raise anything
         said = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         raise InputError(
-            f"{_line(project, error, file)}: it cannot be imported ({said}): correct it"
+            "hook-import",
+            f"{_line(project, error, file)}: it cannot be imported ({said}): correct it",
         ) from None
     if Path(imported.__file__ or "").resolve() != file.resolve():
-        raise InputError(f"{package} has the name of an installed package: rename it")
+        raise InputError(
+            "package-name", f"{package} has the name of an installed package: rename it"
+        )
     found = getattr(imported, function, None)
     if found is None:
         return None
     if not callable(found):
-        raise InputError(f"{file}: {function} is no function: make it one, or rename it")
+        raise InputError(
+            "hook-no-function", f"{file}: {function} is no function: make it one, or rename it"
+        )
 
     def own(*arguments: Any) -> Any:
         try:
@@ -47,7 +52,9 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
             raise
         except Exception as error:
             said = f"{function} ended with {type(error).__name__}"
-            raise InputError(f"{_line(project, error, file)}: {said}: correct it") from None
+            raise InputError(
+                "hook-raised", f"{_line(project, error, file)}: {said}: correct it"
+            ) from None
 
     return own
 
@@ -57,7 +64,9 @@ def own_package(project: Project) -> Path | None:
     found = sorted(file.parent for file in (project / SOURCE).glob("*/__init__.py"))
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
-        raise InputError(f"{SOURCE}/ holds {len(found)} packages ({names}): keep one of them")
+        raise InputError(
+            "packages-several", f"{SOURCE}/ holds {len(found)} packages ({names}): keep one of them"
+        )
     return found[0] if found else None
 
 

@@ -65,7 +65,7 @@ class Folder:
             content = file.read(most + 1)
         if len(content) > most:
             where = shown(self._where(name))
-            raise Stop(f"{where} is larger than {most:,} bytes: is it the right file?")
+            raise Stop("too-large", f"{where} is larger than {most:,} bytes: is it the right file?")
         return bytes(content)
 
     @contextmanager
@@ -130,7 +130,7 @@ def faults(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError:
-        raise Missing(f"{shown(url)} is not there: correct the address") from None
+        raise Missing("place-missing", f"{shown(url)} is not there: correct the address") from None
     except Stop:
         raise
     except Exception as error:  # each store has exceptions of its own
@@ -147,15 +147,18 @@ def _reach(url: str) -> tuple[Any, str]:
         except ImportError:
             kind = url.partition("://")[0]
             raise Stop(
+                "place-no-driver",
                 f"{shown(url)}: what reaches {kind}:// is not here; add fsspec and its part for it "
                 "(s3fs, gcsfs, adlfs) to requirements/train.in, or serve.in for the service, and "
-                "run `gatehouse lock`"
+                "run `gatehouse lock`",
             ) from None
         except ValueError as error:  # no such kind, or no such address of that kind
             raise _refusal(url, str(error).replace(url, shown(url)), BROKEN) from None
     return system, str(path)
 
 
-def _refusal(url: str, why: str, code: int) -> Stop:
+def _refusal(url: str, why: str, exit_code: int) -> Stop:
     fix = "is the address right, and is there a key for it?"
-    return Stop(f"{shown(url)} cannot be read or written ({why}): {fix}", code)
+    return Stop(
+        "place-unreachable", f"{shown(url)} cannot be read or written ({why}): {fix}", exit_code
+    )

@@ -31,7 +31,9 @@ class Project:
         for parent in (folder, *folder.resolve().parents):
             if all((parent / name).is_file() for name in MARKS):
                 return cls(parent)
-        raise InputError(f"{folder.resolve()} lies in no project: go to one, or generate it")
+        raise InputError(
+            "no-project", f"{folder.resolve()} lies in no project: go to one, or generate it"
+        )
 
     @property
     def name(self) -> str:
@@ -43,7 +45,9 @@ class Project:
             table = ""
         named = re.search(r"""^name\s*=\s*["'](.+)["']""", table.partition("\n[")[0], re.MULTILINE)
         if not named:
-            raise InputError("pyproject.toml names no project: restore it with git")
+            raise InputError(
+                "project-no-name", "pyproject.toml names no project: restore it with git"
+            )
         return named[1]
 
     def __truediv__(self, path: str | Path) -> Path:

@@ -34,7 +34,10 @@ def path(project: Project, name: str) -> Path | Traversable:
     if (own := project.root / name).is_file():
         return own
     if name not in names():
-        raise Stop(f"{name} is no file that is shipped: `gatehouse eject --list` names them")
+        raise Stop(
+            "shipped-unknown",
+            f"{name} is no file that is shipped: `gatehouse eject --list` names them",
+        )
     return _shipped().joinpath(name)
 
 
@@ -43,7 +46,7 @@ def text(project: Project, name: str) -> str:
     try:
         content = path(project, name).read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise Stop(f"{name} is not UTF-8 text: save it as UTF-8") from None
+        raise Stop("not-utf8", f"{name} is not UTF-8 text: save it as UTF-8") from None
     if "@PROJECT@" in content:
         content = content.replace("@PROJECT@", project.name)
     if "@PACKAGE@" in content:
@@ -79,7 +82,9 @@ def package(project: Project) -> str:
     from .hooks import own_package  # late: what runs from the wheel runs on older Pythons, too
 
     if (found := own_package(project)) is None:
-        raise Stop("src/ holds no package: leave one folder with an __init__.py there")
+        raise Stop(
+            "no-package", "src/ holds no package: leave one folder with an __init__.py there"
+        )
     return found.name
 
 

@@ -87,7 +87,10 @@ def moved(table: pa.Table, schema: dict[str, Any]) -> list[Finding]:
     columns = {n: c for n, c in schema["columns"].items() if n in table.column_names}
     for name, column in columns.items():
         if not all(column.get(k) is None or is_number(column[k]) for k in ("min", "max")):
-            raise Stop(f"schema.yaml: min and max of {name!r} must be numbers: correct them")
+            raise Stop(
+                "schema-bounds",
+                f"schema.yaml: min and max of {name!r} must be numbers: correct them",
+            )
     rules = {
         name: pandera.Column(checks=checks, nullable=True)
         for name, column in columns.items()

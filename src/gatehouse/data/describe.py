@@ -52,7 +52,10 @@ def init(project: Project, *, force: bool) -> int:
     """Fill task, classes, identity and columns of ``schema.yaml`` from the data."""
     schema = read_yaml(project / SCHEMA)
     if not isinstance(schema.get("columns") or {}, dict):
-        raise Stop(f"{SCHEMA}: columns is no mapping: restore it with `git checkout {SCHEMA}`")
+        raise Stop(
+            "config-section",
+            f"{SCHEMA}: columns is no mapping: restore it with `git checkout {SCHEMA}`",
+        )
     if schema.get("columns") and not force:
         count = len(schema["columns"])
         again = "`gatehouse schema --force` infers them again"
@@ -92,7 +95,10 @@ def _ingest(project: Project, schema: dict[str, Any]) -> None:
     if code:
         if schema.get("columns"):
             write_text(project / SCHEMA, before)
-        raise Stop("the source could not be read: mend what is said above, then `gatehouse schema`")
+        raise Stop(
+            "source-unreadable",
+            "the source could not be read: mend what is said above, then `gatehouse schema`",
+        )
 
 
 def _refuse_no_feature(columns: dict[str, Any], reasons: dict[str, str]) -> None:
@@ -106,8 +112,9 @@ def _refuse_no_feature(columns: dict[str, Any], reasons: dict[str, str]) -> None
     more = f" and {len(left) - 5:,} more" if left[5:] else ""
     what = f"no column is left as a feature: {', '.join(named)}{more}" if left else "no feature"
     raise Stop(
+        "no-feature-left",
         f"{what}; write `role: feature` or, for free text, `role: text` for one in {SCHEMA}, or "
-        "add columns to the source"
+        "add columns to the source",
     )
 
 
@@ -171,13 +178,17 @@ def describe(
     target, time, key = schema["target"], schema.get("time_column"), schema.get("id_column")
     for role, name in (("time_column", time), ("id_column", key)):
         if name and name not in table.column_names:
-            raise Stop(f"schema.yaml: {role} {name!r} is no column of the data: correct it")
+            raise Stop(
+                "column-unknown",
+                f"schema.yaml: {role} {name!r} is no column of the data: correct it",
+            )
     seen = {name: _seen(table.schema.field(name)) for name in table.column_names}
     if time and pa.types.is_string(table.schema.field(time).type):
         reason = _what(seen[time]["doubt"]) or "text that is no date in one known format"
         raise Stop(
+            "time-unreadable",
             f"time_column {time!r} holds {reason}: convert it to ISO 8601 in the source or in "
-            "`prepare` of data.py, or name no time_column in schema.yaml"
+            "`prepare` of data.py, or name no time_column in schema.yaml",
         )
     told = set(schema.get("ignore") or [])
     derived = ((params.get("ingest") or {}).get("derive_target") or {}).get("source")
@@ -300,17 +311,23 @@ def _task(values: pa.ChunkedArray, schema: dict[str, Any], doubt: str) -> tuple[
     """The task and its classes; ``auto`` is decided by type and number of different values."""
     target, asked = schema["target"], schema.get("task", "auto")
     if pa.types.is_timestamp(values.type):
-        raise Stop(f"target {target!r} is a date: derive a number or a class from it")
+        raise Stop(
+            "target-date", f"target {target!r} is a date: derive a number or a class from it"
+        )
     distinct = pc.unique(values.drop_null()).to_pylist()
     numeric = not (pa.types.is_string(values.type) or pa.types.is_boolean(values.type))
     if doubt and len(distinct) > FEW:
         raise Stop(
+            "target-ambiguous",
             f"target {target!r} holds {_what(doubt)}: set ingest.decimal in params.yaml, or make "
-            "it plain in the source or in `prepare` of data.py"
+            "it plain in the source or in `prepare` of data.py",
         )
     whole = numeric and all(float(value).is_integer() for value in distinct[: MAX_CLASSES + 1])
     if len(distinct) < 2:
-        raise Stop(f"target {target!r} has one value only: add rows of another class or value")
+        raise Stop(
+            "target-constant",
+            f"target {target!r} has one value only: add rows of another class or value",
+        )
     if asked == "auto":
         if len(distinct) == 2 and (not numeric or whole):
             asked = "binary"
@@ -321,19 +338,27 @@ def _task(values: pa.ChunkedArray, schema: dict[str, Any], doubt: str) -> tuple[
         say(f"schema: task {asked}, from {len(distinct):,} different values of {target!r}")
     if asked == "regression":
         if not numeric:
-            raise Stop(f"target {target!r} is no number: correct task or target in schema.yaml")
+            raise Stop(
+                "target-no-number",
+                f"target {target!r} is no number: correct task or target in schema.yaml",
+            )
         return asked, []
     if numeric and not whole:
-        raise Stop(f"target {target!r} has fractions, so it is no class: set task: regression")
+        raise Stop(
+            "target-fractions",
+            f"target {target!r} has fractions, so it is no class: set task: regression",
+        )
     if asked == "binary" and len(distinct) != 2:
         raise Stop(
+            "target-not-two",
             f"target {target!r} has {len(distinct):,} values, not two: set task: multiclass in "
-            "schema.yaml"
+            "schema.yaml",
         )
     if len(distinct) > min(MAX_CLASSES, max(2, len(values) / 2)):
         raise Stop(
+            "target-many-classes",
             f"target {target!r} has {len(distinct):,} classes in {len(values):,} rows, too many to "
-            "learn: group them, or name another target"
+            "learn: group them, or name another target",
         )
     return asked, sorted(int(value) if numeric else value for value in distinct)
 

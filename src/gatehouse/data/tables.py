@@ -53,9 +53,9 @@ def read_table(
         else:
             table = _read_csv(path, options, columns)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(_explain(path, options, error)) from None
+        raise InputError("table-unreadable", _explain(path, options, error)) from None
     if table.num_rows == 0:
-        raise InputError(f"{path} has no rows: put a table with data in its place")
+        raise InputError("table-empty", f"{path} has no rows: put a table with data in its place")
     values = dict(zip(table.column_names, table.columns, strict=True))
     del table  # so that the text of a column can go as soon as its values are there
     unknown = {
@@ -112,9 +112,9 @@ def read_chunks(path: Path, options: Ingest, columns: Mapping[str, Column]) -> I
                 }
             )
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(_explain(path, options, error)) from None
+        raise InputError("table-unreadable", _explain(path, options, error)) from None
     if not rows:
-        raise InputError(f"{path} has no rows: put a table with data in its place")
+        raise InputError("table-empty", f"{path} has no rows: put a table with data in its place")
 
 
 def write_table(table: pa.Table, path: Path) -> None:
@@ -150,9 +150,11 @@ def header(path: Path, options: Ingest) -> tuple[list[str], str]:
                 if len(record) > len(names):
                     best, names = delimiter, record
     except (UnicodeDecodeError, LookupError, csv.Error) as error:
-        raise InputError(_explain(path, options, error)) from None
+        raise InputError("table-unreadable", _explain(path, options, error)) from None
     if not names:
-        raise InputError(f"{path} is empty or starts with a blank line: give it a header line")
+        raise InputError(
+            "table-no-header", f"{path} is empty or starts with a blank line: give it a header line"
+        )
     return clean_names(path, names), best
 
 
@@ -161,7 +163,9 @@ def clean_names(path: Path, names: Sequence[str]) -> list[str]:
     clean = [name.strip() or f"unnamed_{position}" for position, name in enumerate(names)]
     for position, name in enumerate(clean):
         if name in clean[:position]:
-            raise InputError(f"{path}: column {name!r} stands twice in the header: rename one")
+            raise InputError(
+                "column-twice", f"{path}: column {name!r} stands twice in the header: rename one"
+            )
     return clean
 
 
@@ -196,7 +200,9 @@ def _refuse_no_file(path: Path, options: Ingest) -> None:
         remedy = (
             "run `gatehouse data`, or put the file in its place" if ours else "give another path"
         )
-        raise InputError(f"{path} is {'no file' if path.exists() else 'not there'}: {remedy}")
+        raise InputError(
+            "source-missing", f"{path} is {'no file' if path.exists() else 'not there'}: {remedy}"
+        )
 
 
 def _refuse_header(path: Path, table: pa.Table, before: int) -> None:
@@ -209,7 +215,9 @@ def _refuse_header(path: Path, table: pa.Table, before: int) -> None:
         again = again[pc.equal(table[name].take(again), name).fill_null(False).to_numpy()]
     if again.size:
         row = before + again[0] + 2
-        raise InputError(f"{path} repeats its header in row {row}: remove that line")
+        raise InputError(
+            "header-repeated", f"{path} repeats its header in row {row}: remove that line"
+        )
 
 
 def _parse_csv(

@@ -53,14 +53,18 @@ class Compose:
         sentence = f"{image} does not become healthy: {why}"
         if before is None:
             self._compose(image, "down")
-            raise Stop(f"{sentence}; there was none before it, and it was removed", CLOSED)
+            raise Stop(
+                "release-refused",
+                f"{sentence}; there was none before it, and it was removed",
+                CLOSED,
+            )
         old = before["Config"]["Image"]
         step(f"going back to {old}")
         try:
             self._up(old if self._identity(old) == before["Image"] else before["Image"])
         except Stop as stop:
-            raise Stop(f"{sentence}; nor does {old}: {stop}", CLOSED) from None
-        raise Stop(f"{sentence}; {old} serves again", CLOSED)
+            raise Stop("release-refused", f"{sentence}; nor does {old}: {stop}", CLOSED) from None
+        raise Stop("release-refused", f"{sentence}; {old} serves again", CLOSED)
 
     def alone(self, image: str) -> AbstractContextManager[str]:
         """The address of a container of ``image`` that has nothing to do with the project."""
@@ -84,7 +88,9 @@ class Compose:
             self._docker("compose", "version")
         except Stop:
             fix = "install docker-compose-plugin, or docker-compose-v2 of Ubuntu"
-            raise Stop(f"`docker compose` is not here: {fix}", INFRASTRUCTURE) from None
+            raise Stop(
+                "compose-missing", f"`docker compose` is not here: {fix}", INFRASTRUCTURE
+            ) from None
         if not self._identity(image):
             step(f"fetching {image}")
             self._docker("pull", "--quiet", image)

@@ -50,7 +50,9 @@ class Kubernetes:
         said = environment.settings
         for key, fix in NEEDED.items():
             if not said.get(key):
-                raise Stop(f"{PATH}: {environment.name} has no {key}: add it, {fix}")
+                raise Stop(
+                    "deploy-incomplete", f"{PATH}: {environment.name} has no {key}: add it, {fix}"
+                )
         self.environment, self.overlay = environment, f"{OVERLAYS}/{environment.name}"
         self.place = f"namespace {said['namespace']} of {said['context']}"
         self.command = ["kubectl", f"--context={said['context']}"]
@@ -81,15 +83,21 @@ class Kubernetes:
         sentence = f"{image} does not become healthy: {self._why(image)}"
         if before is None:
             self._kubectl("delete", "deployment", NAME, "--wait=false")
-            raise Stop(f"{sentence}; there was none before it, and it was removed", CLOSED)
+            raise Stop(
+                "release-refused",
+                f"{sentence}; there was none before it, and it was removed",
+                CLOSED,
+            )
         last = max(served, default=Served(0, 0, "what was there"))
         step(f"going back to {last.image}")
         # By number: the revision before this one may be an attempt that failed as well.
         self._kubectl("rollout", "undo", f"deployment/{NAME}", f"--to-revision={last.revision}")
         if not self._healthy(step):
             look = " ".join([*self.command, "get", "pods"])
-            raise Stop(f"{sentence}; nor does {last.image}: see `{look}`", CLOSED)
-        raise Stop(f"{sentence}; {last.image} serves as before", CLOSED)
+            raise Stop(
+                "release-refused", f"{sentence}; nor does {last.image}: see `{look}`", CLOSED
+            )
+        raise Stop("release-refused", f"{sentence}; {last.image} serves as before", CLOSED)
 
     @contextmanager
     def alone(self, image: str) -> Iterator[str]:
@@ -131,6 +139,7 @@ class Kubernetes:
         if done.returncode:
             said = (done.stderr.strip() or "no reason").splitlines()[-1]
             raise Stop(
+                "kubectl-failed",
                 f"`kubectl {words[0]}` fails in {self.place} ({said}): mend that, run it again",
                 INFRASTRUCTURE,
             )
@@ -150,8 +159,9 @@ class Kubernetes:
         whose = (labels.get(f"{LABEL}/name"), labels.get(f"{LABEL}/instance"))
         if whose != (self.environment.project, self.environment.name):
             raise Stop(
+                "namespace-taken",
                 f"{self.place} has a Deployment {NAME} of {whose[0]}, {whose[1]}: give "
-                f"{self.environment.name} a namespace of its own in {PATH}"
+                f"{self.environment.name} a namespace of its own in {PATH}",
             )
         uid = ours[0]["metadata"]["uid"]
         owned = [
@@ -173,7 +183,10 @@ class Kubernetes:
         repository, _, digest = image.partition("@")
         if not digest:
             fix = f"set a registry in {PATH}, `make image`"
-            raise Stop(f"{image} is in no registry that a cluster could fetch it from: {fix}")
+            raise Stop(
+                "image-unreachable",
+                f"{image} is in no registry that a cluster could fetch it from: {fix}",
+            )
         note = {"name": NAME, "annotations": {"kubernetes.io/change-cause": image}}
         patch = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": note}
         with shipped.laid_out(self.environment.home, "deploy") as folder:
@@ -189,7 +202,7 @@ class Kubernetes:
             done = run(["kubectl", "kustomize", str(here)])
         if done.returncode:
             said = done.stderr.strip().replace(f"{here}/", "")
-            raise Stop(f"{self.overlay} cannot be read ({said}): correct it")
+            raise Stop("overlay-unreadable", f"{self.overlay} cannot be read ({said}): correct it")
         return done.stdout
 
     def _healthy(self, step: Callable[[str], None]) -> bool:
@@ -234,7 +247,11 @@ class Kubernetes:
             if pod["status"].get("phase") == "Failed" or "ImagePullBackOff" in _complaint(pod):
                 break
             time.sleep(0.5)
-        raise Stop(f"{image} does not start: {_complaint(pod) or 'it is never ready'}", CLOSED)
+        raise Stop(
+            "release-not-started",
+            f"{image} does not start: {_complaint(pod) or 'it is never ready'}",
+            CLOSED,
+        )
 
     @contextmanager
     def _forward(self, what: str, port: int = PORT) -> Iterator[str]:
@@ -253,7 +270,11 @@ class Kubernetes:
                     found = re.search(r"127\.0\.0\.1:(\d+) ->", text)
                 if not found:
                     reason = " ".join(text.split()) or "no answer in 20 s"
-                    raise Stop(f"no tunnel to {what} in {self.place}: {reason}", INFRASTRUCTURE)
+                    raise Stop(
+                        "tunnel-failed",
+                        f"no tunnel to {what} in {self.place}: {reason}",
+                        INFRASTRUCTURE,
+                    )
                 yield f"http://127.0.0.1:{found[1]}"
             finally:
                 process.terminate()
@@ -265,7 +286,7 @@ def run(command: list[str], given: str = "") -> subprocess.CompletedProcess[str]
         return subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         fix = "install it from https://kubernetes.io/docs/tasks/tools (1.27 or later)"
-        raise Stop(f"kubectl is not here: {fix}", INFRASTRUCTURE) from None
+        raise Stop("kubectl-missing", f"kubectl is not here: {fix}", INFRASTRUCTURE) from None
 
 
 def _image(pod: dict[str, Any]) -> str:

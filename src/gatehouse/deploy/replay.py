@@ -114,9 +114,12 @@ def _rows(path: Path) -> list[Any]:
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
     except (OSError, ValueError) as error:
-        raise Stop(f"{path} cannot be read ({error}): one JSON object a line is wanted") from None
+        raise Stop(
+            "replay-unreadable",
+            f"{path} cannot be read ({error}): one JSON object a line is wanted",
+        ) from None
     if not rows or not all(isinstance(row, dict) for row in rows):
-        raise Stop(f"{path} holds no requests: one JSON object a line is wanted")
+        raise Stop("replay-empty", f"{path} holds no requests: one JSON object a line is wanted")
     return rows
 
 

@@ -45,7 +45,9 @@ def deploy(project: Project, name: str) -> int:
     where = environment(project, name)
     release = record.read(project, name, record.tip(project))
     if release is None:
-        raise Stop(f"nothing was promoted to {name}: run `make promote TO={name}`")
+        raise Stop(
+            "nothing-promoted", f"nothing was promoted to {name}: run `make promote TO={name}`"
+        )
     target, clock = target_of(where), Clock(name)
     end_trial(where)
     clock(f"shall run {told(release)}, {release.action}d by {release.who}")
@@ -65,7 +67,7 @@ def deploy(project: Project, name: str) -> int:
     with target.front() as address:
         why = _after(project, address, golden, seconds, clock)
     if why:
-        bad = Stop(f"{short(release.image)} is not good: {why}", CLOSED)
+        bad = Stop("release-refused", f"{short(release.image)} is not good: {why}", CLOSED)
         raise _return(project, name, release, target, clock, bad)
     return _good(clock, release)
 
@@ -79,11 +81,13 @@ def rollback(project: Project, name: str, why: str) -> int:
     try:
         release = _release_before(project, name, why, target)
     except Stop as stop:
-        if stop.code != INFRASTRUCTURE:
+        if stop.exit_code != INFRASTRUCTURE:
             raise
         lag, now = stop, record.read(project, name, record.tip(project, fetch=False))
         if (known := record.before(project, name, now)) is None:
-            raise Stop(f"{stop}; and no release before is known here", INFRASTRUCTURE) from None
+            raise Stop(
+                "no-way-back", f"{stop}; and no release before is known here", INFRASTRUCTURE
+            ) from None
         release = known
         say(f"rollback: the record is out of reach ({stop}); going back by the copy here")
     clock(f"back to {told(release)}")
@@ -93,7 +97,11 @@ def rollback(project: Project, name: str, why: str) -> int:
         wait_ready(address, 30)
     _good(clock, release)
     if lag:
-        raise Stop(f"it runs, but the record lags: `make rollback ENV={name}` again ({lag})", 3)
+        raise Stop(
+            "record-lags",
+            f"it runs, but the record lags: `make rollback ENV={name}` again ({lag})",
+            INFRASTRUCTURE,
+        )
     mirror.mirror(project, "rollback")
     return GOOD
 
@@ -131,7 +139,10 @@ def golden_of(project: Project, release: Record) -> dict[str, Any]:
         dvc_get(project, str(GOLDEN), release.commit, path)
         golden = read_golden(path)
     if golden.get("model_digest") != release.model:
-        raise Stop(f"the golden requests of {release.commit[:9]} are of another model")
+        raise Stop(
+            "golden-of-other-model",
+            f"the golden requests of {release.commit[:9]} are of another model",
+        )
     return golden
 
 
@@ -153,7 +164,11 @@ def fit_to_run(
     check_image(project, release.content())
     if where.target in ("swarm", "compose"):
         if not target.present(release.image):
-            raise Stop(f"{release.image} is neither here nor in its registry", INFRASTRUCTURE)
+            raise Stop(
+                "image-missing",
+                f"{release.image} is neither here nor in its registry",
+                INFRASTRUCTURE,
+            )
         done = run("image", "inspect", release.image, host=where.host)
         found = json.loads(done.stdout)[0]
         labels = found["Config"].get("Labels") or {}
@@ -162,18 +177,27 @@ def fit_to_run(
         for name, value in said.items():
             if value != getattr(release, name):
                 raise Stop(
+                    "image-differs",
                     f"{short(release.image)} has {name} {short(str(value))}, the record says "
                     f"{short(getattr(release, name))}: it is not deployed",
                     CLOSED,
                 )
     seconds = gates_section(project, "image").get("startup_seconds")
     if seconds is None or not is_number(seconds):
-        raise Stop("gates.yaml has no image.startup_seconds: say how many are allowed", CLOSED)
+        raise Stop(
+            "gate-no-rule",
+            "gates.yaml has no image.startup_seconds: say how many are allowed",
+            CLOSED,
+        )
     with target.alone(release.image) as address:
         clock("asking golden requests of one container that has no traffic")
         wait_ready(address, seconds)
         if why := wrong(address, golden, HEADERS):
-            raise Stop(f"{short(release.image)} is healthy but wrong: {why}", CLOSED)
+            raise Stop(
+                "release-wrong-answers",
+                f"{short(release.image)} is healthy but wrong: {why}",
+                CLOSED,
+            )
 
 
 def _after(
@@ -195,7 +219,7 @@ def _return(
     project: Project, name: str, release: Record, target: Target | None, clock: Clock, stop: Stop
 ) -> Stop:
     """Put the record back, and the engine where it runs the release; what to tell of it."""
-    if stop.code != CLOSED:
+    if stop.exit_code != CLOSED:
         return stop  # nobody knows whether the release is bad: the same again will tell
     why = f"{release.image.rpartition(':')[2][:12]} failed: {stop}"
     try:
@@ -204,11 +228,11 @@ def _return(
             clock(f"back to {told(old)}")
             target.apply(old.image, clock)
     except Stop as second:
-        return Stop(f"{stop}; and going back failed: {second}", INFRASTRUCTURE)
+        return Stop("no-way-back", f"{stop}; and going back failed: {second}", INFRASTRUCTURE)
     if old is None:
-        return Stop(f"{stop}; there is no release before it", CLOSED)
+        return Stop("no-way-back", f"{stop}; there is no release before it", CLOSED)
     sys.stdout.write(f"{paint('BACK', 'red')}: {name} runs {told(old)}\n")
-    return Stop(str(stop), CLOSED)
+    return Stop("release-refused", str(stop), CLOSED)
 
 
 def _good(clock: Clock, release: Record) -> int:

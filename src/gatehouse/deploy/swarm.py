@@ -47,22 +47,38 @@ class Swarm:
         while time.monotonic() < until:
             service = self._inspect()
             if service is None:
-                raise Stop(f"service {self.service} went away: deploy again", INFRASTRUCTURE)
+                raise Stop(
+                    "service-gone",
+                    f"service {self.service} went away: deploy again",
+                    INFRASTRUCTURE,
+                )
             state = _update(service)
             tasks = self._tasks()
             mine = sum(of == image and runs for of, runs, _ in tasks)
             if (now := f"{mine} of {environment.replicas} containers run it") != said:
                 step(said := now)
             if state in BACK:
-                raise Stop(self._why(image, "the engine went back to what ran before"), CLOSED)
+                raise Stop(
+                    "release-not-started",
+                    self._why(image, "the engine went back to what ran before"),
+                    CLOSED,
+                )
             if state == "completed" and mine >= environment.replicas:
                 return
             if before is None and sum(of == image and bool(error) for of, _, error in tasks) >= 4:
                 # Nothing ran before: there is nothing for the engine to go back to.
                 docker("stack", "rm", environment.stack, host=self.host)
-                raise Stop(self._why(image, "nothing ran before, and nothing runs now"), CLOSED)
+                raise Stop(
+                    "release-not-started",
+                    self._why(image, "nothing ran before, and nothing runs now"),
+                    CLOSED,
+                )
             time.sleep(0.3)
-        raise Stop(self._why(image, f"still not after {WAIT_SECONDS} s"), INFRASTRUCTURE)
+        raise Stop(
+            "release-not-started",
+            self._why(image, f"still not after {WAIT_SECONDS} s"),
+            INFRASTRUCTURE,
+        )
 
     def _deploy(self, image: str) -> None:
         environment = self.environment
@@ -101,6 +117,7 @@ class Swarm:
         if state != "true":
             where = f"DOCKER_HOST={self.host} " if self.host else ""
             raise Stop(
+                "swarm-off",
                 f"the engine is not in swarm mode: run `{where}docker swarm init` once",
                 INFRASTRUCTURE,
             )
@@ -110,7 +127,11 @@ class Swarm:
         if done.returncode and "no such service" in done.stderr.lower():
             return None
         if done.returncode:
-            raise Stop(f"docker service inspect failed: {done.stderr.strip()}", INFRASTRUCTURE)
+            raise Stop(
+                "docker-failed",
+                f"docker service inspect failed: {done.stderr.strip()}",
+                INFRASTRUCTURE,
+            )
         return dict(json.loads(done.stdout)[0])
 
     def _tasks(self) -> list[tuple[str, bool, str]]:

@@ -60,13 +60,16 @@ def values(
         said = dict(zip(ids, table[column].tolist(), strict=True))
     except (OSError, ValueError, KeyError) as error:
         what = f"{path} cannot be read ({error})"
-        raise Stop(f"{what}: give it columns id, and value or truth") from None
+        raise Stop("outcomes-columns", f"{what}: give it columns id, and value or truth") from None
     classes, unit = labels(project), "a request"
     worth = None
     if column == "truth":
         worth = cost_matrix(project, classes)
         if worth is None:
-            raise Stop("ml-canvas.yaml has no gain: give the outcomes a column value instead")
+            raise Stop(
+                "canvas-no-gain",
+                "ml-canvas.yaml has no gain: give the outcomes a column value instead",
+            )
         unit = load(project).impact_simulation.unit or "a prediction"
     sides: dict[str, tuple[list[float], list[str]]] = {side: ([], []) for side in SIDES}
     for one in asked:
@@ -76,7 +79,9 @@ def values(
         if worth is not None:
             text = value_text(outcome)
             if text not in classes:
-                raise Stop(f"{path}: {text!r} is no class of schema.yaml: correct it")
+                raise Stop(
+                    "class-unknown", f"{path}: {text!r} is no class of schema.yaml: correct it"
+                )
             guess = answers.get((one.id, one.side))
             if not guess:  # production answered in its place
                 continue
@@ -91,7 +96,9 @@ def _lines(files: Iterable[Path]) -> Iterable[dict[str, Any]]:
         try:
             text = path.read_text("utf-8", "replace")
         except OSError:
-            raise Stop(f"{path} is not there: start a trial, or name its logs") from None
+            raise Stop(
+                "trial-no-log", f"{path} is not there: start a trial, or name its logs"
+            ) from None
         for line in text.splitlines():
             try:
                 content = json.loads(line) if line.startswith("{") else None

@@ -153,5 +153,7 @@ def _wait(where: Environment) -> None:
         time.sleep(0.3)
     end(where)
     raise Stop(
-        f"the trial did not become healthy in {WAIT_SECONDS} s ({said}): it was ended", CLOSED
+        "trial-unhealthy",
+        f"the trial did not become healthy in {WAIT_SECONDS} s ({said}): it was ended",
+        CLOSED,
     )

@@ -55,17 +55,28 @@ def start(project: Project, name: str, mode: str, share: float, replicas: int) -
     where = _swarm(project, name)
     most = 100 if mode == "shadow" else 50  # the champion beside it gets as many
     if mode not in MODES or not 0.01 <= share <= most:
-        raise Stop(f"{mode} of {share:g} %: say {', '.join(MODES)}, and 0.01 to {most}")
+        raise Stop(
+            "trial-share", f"{mode} of {share:g} %: say {', '.join(MODES)}, and 0.01 to {most}"
+        )
     top = record.tip(project)
     champion, candidate = record.read(project, name, top), record.read(project, "staging", top)
     if champion is None or candidate is None:
-        raise Stop(f"a trial needs a release in {name} and another in staging: promote them first")
+        raise Stop(
+            "trial-no-release",
+            f"a trial needs a release in {name} and another in staging: promote them first",
+        )
     if same(champion, candidate):
-        raise Stop(f"staging and {name} have the same release: there is nothing to try")
+        raise Stop(
+            "trial-same-release",
+            f"staging and {name} have the same release: there is nothing to try",
+        )
     target, clock = target_of(where), Clock("trial")
     found = target.running()
     if found is None or found.image != champion.image:
-        raise Stop(f"{name} does not run what its record says: `make deploy ENV={name}` first")
+        raise Stop(
+            "trial-record-differs",
+            f"{name} does not run what its record says: `make deploy ENV={name}` first",
+        )
     clock(f"{mode} of {told(candidate)}")
     fit_to_run(project, target, where, candidate, golden_of(project, candidate), clock)
     images = {"champion": champion.image, "candidate": candidate.image}
@@ -146,7 +157,10 @@ def verdict(
 def _swarm(project: Project, name: str) -> Environment:
     where = environment(project, name)
     if where.target != "swarm":
-        raise Stop(f"{name} has target {where.target}: docs/trials.md says how to try there")
+        raise Stop(
+            "trial-target",
+            f"{name} has target {where.target}: docs/trials.md says how to try there",
+        )
     return where
 
 
@@ -159,7 +173,11 @@ def _numbers(project: Project) -> dict[str, float]:
     said["p99_ms"] = gates_section(project, "release").get("p99_ms")
     for name in (*NUMBERS, "p99_ms"):
         if not is_number(said.get(name)) or said[name] < 0:
-            raise Stop(f"gates.yaml has no trial.{name}: say how much is needed or allowed", CLOSED)
+            raise Stop(
+                "gate-no-rule",
+                f"gates.yaml has no trial.{name}: say how much is needed or allowed",
+                CLOSED,
+            )
     return said
 
 

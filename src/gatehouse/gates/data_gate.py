@@ -25,9 +25,15 @@ def judge(project: Project) -> int:
     rules = gates_section(project, "data")
     least, rows = rules.get("rows_min"), read_json(project / CHECKS).get("rows")
     if not is_number(least) or least < 1:
-        raise Stop("gates.yaml has no data.rows_min: a gate without rules is no gate; restore it")
+        raise Stop(
+            "gate-no-rule",
+            "gates.yaml has no data.rows_min: a gate without rules is no gate; restore it",
+        )
     if not isinstance(rows, int):
-        raise Stop(f"{CHECKS} does not say how many rows were checked: run `make pipeline`")
+        raise Stop(
+            "findings-damaged",
+            f"{CHECKS} does not say how many rows were checked: run `make pipeline`",
+        )
     findings = [_enough(rows, int(least)), *read_findings(project / CHECKS)]
     closed = closing(findings)
     write_json(

@@ -20,7 +20,10 @@ LOCK = Path("dvc.lock")
 def distrust(project: Project) -> int:
     """Put the ``dvc.lock`` from before the change in place; none where there was none."""
     if git(project, "diff", "--quiet", "HEAD", "--", str(LOCK)) is None:
-        raise Stop(f"{LOCK} has changes that would be lost: commit it, or `git checkout {LOCK}`")
+        raise Stop(
+            "lock-uncommitted",
+            f"{LOCK} has changes that would be lost: commit it, or `git checkout {LOCK}`",
+        )
     commit = before(project)
     lock = git(project, "show", f"{commit}:./{LOCK}") if commit else None
     if lock:

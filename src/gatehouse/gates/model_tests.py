@@ -52,9 +52,15 @@ def test_model(project: Project) -> int:
     rules = gates_section(project, "model_tests")
     may_skip, minutes = rules.get("may_skip") or [], rules.get("timeout_minutes", 10)
     if not isinstance(may_skip, list):
-        raise Stop("gates.yaml: model_tests.may_skip must be a list of test functions: correct it")
+        raise Stop(
+            "rules-value",
+            "gates.yaml: model_tests.may_skip must be a list of test functions: correct it",
+        )
     if type(minutes) not in (int, float) or not 0 < minutes <= MOST:
-        raise Stop(f"gates.yaml: model_tests.timeout_minutes must be above 0, up to {MOST:,}")
+        raise Stop(
+            "rules-value",
+            f"gates.yaml: model_tests.timeout_minutes must be above 0, up to {MOST:,}",
+        )
     write_json(project / BUDGET, {})
     try:
         findings = run_all(project, may_skip, time.monotonic() + 60 * minutes)

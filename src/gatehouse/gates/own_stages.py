@@ -38,7 +38,7 @@ def replaced(project: Project) -> list[str]:
 def check(project: Project, name: str) -> str:
     """Say that what stage ``name`` left is what it must leave; raises ``Stop`` where it is not."""
     if name not in LEAVES:
-        raise Stop(f"there is no stage {name!r}: it is one of {', '.join(LEAVES)}")
+        raise Stop("stage-unknown", f"there is no stage {name!r}: it is one of {', '.join(LEAVES)}")
     LEAVES[name](project)
     return "it left what it must"
 
@@ -61,7 +61,10 @@ def _sides(project: Project) -> None:
         ids.append(pq.read_table(path, columns=[ROW_ID])[ROW_ID].to_numpy())
     _table(project, "data/reference.parquet", _used(schema))
     if len(np.unique(np.concatenate(ids))) != sum(map(len, ids)):
-        raise InputError(f"a {ROW_ID} stands twice in data/train.parquet and data/test.parquet")
+        raise InputError(
+            "own-stage-row-id",
+            f"a {ROW_ID} stands twice in data/train.parquet and data/test.parquet",
+        )
 
 
 def _model(project: Project) -> None:
@@ -79,7 +82,10 @@ def _predictions(project: Project) -> None:
         path = _table(project, f"predictions/{side}.parquet", columns)
         rows, asked = pq.read_metadata(path).num_rows, project / f"data/{side}.parquet"
         if asked.exists() and rows != pq.read_metadata(asked).num_rows:
-            raise InputError(f"{path} has {rows:,} rows, and {asked} another number: predict each")
+            raise InputError(
+                "own-stage-rows",
+                f"{path} has {rows:,} rows, and {asked} another number: predict each",
+            )
     for name in ("golden", "parity", "round_trip", "importance"):
         read_json(project / f"predictions/{name}.json")
     read_json(project / "metrics.json")
@@ -96,7 +102,10 @@ def _says(path: str, *keys: str) -> Callable[[Project], None]:
     def look(project: Project) -> None:
         found = read_json(project / path)
         if missing := [key for key in keys if key not in found]:
-            raise InputError(f"{path} lacks {', '.join(missing)}: write what the next stages read")
+            raise InputError(
+                "own-stage-lacks",
+                f"{path} lacks {', '.join(missing)}: write what the next stages read",
+            )
 
     return look
 
@@ -130,12 +139,16 @@ def _table(project: Project, name: str, columns: list[str]) -> Path:
         about: Any = pq.read_metadata(path)
         names = pq.read_schema(path).names
     except FileNotFoundError:
-        raise InputError(f"{path} is not there: write it") from None
+        raise InputError("own-stage-missing", f"{path} is not there: write it") from None
     except (OSError, pa.ArrowInvalid):
-        raise InputError(f"{path} is no Parquet file: write it as one") from None
+        raise InputError(
+            "own-stage-no-parquet", f"{path} is no Parquet file: write it as one"
+        ) from None
     if not about.num_rows:
-        raise InputError(f"{path} has no row: write some")
+        raise InputError("own-stage-empty", f"{path} has no row: write some")
     if missing := [column for column in dict.fromkeys(columns) if column not in names]:
         said = ", ".join(map(repr, missing[:5]))
-        raise InputError(f"{path} lacks the columns {said}: write them, by these names")
+        raise InputError(
+            "own-stage-columns", f"{path} lacks the columns {said}: write them, by these names"
+        )
     return path

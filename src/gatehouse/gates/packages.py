@@ -29,15 +29,24 @@ def add(project: Project, asked: str) -> int:
     try:
         wanted = Requirement(asked)
     except InvalidRequirement:
-        raise Stop(f"{asked!r} is no requirement: write it as lightgbm or lightgbm>=4.6") from None
+        raise Stop(
+            "requirement-form",
+            f"{asked!r} is no requirement: write it as lightgbm or lightgbm>=4.6",
+        ) from None
     if wanted.url:
-        raise Stop(f"{wanted.name} is asked for by its address, which has no hash: name it alone")
+        raise Stop(
+            "requirement-no-hash",
+            f"{wanted.name} is asked for by its address, which has no hash: name it alone",
+        )
     name = canonicalize_name(wanted.name)
     before = {
         path: path.read_text(encoding="utf-8") for path in (project / LOCKS).glob("*.[it][nx]*")
     }
     if name in own_packages():
-        raise Stop(f"{wanted.name} is in {WANTED} already: edit it there, then `gatehouse lock`")
+        raise Stop(
+            "requirement-there",
+            f"{wanted.name} is in {WANTED} already: edit it there, then `gatehouse lock`",
+        )
     write_text(project / WANTED, before[(project / WANTED)].rstrip("\n") + f"\n{wanted}\n")
     say(f"add: compiling the locks with {wanted}")
     command = [sys.executable, "-m", "gatehouse.cli", "lock"]
@@ -46,7 +55,7 @@ def add(project: Project, asked: str) -> int:
         for path, text in before.items():
             write_text(path, text)
         why = " ".join(line.strip() for line in done.stderr.splitlines())[:300] or "no message"
-        raise Stop(f"{wanted} was not added, and all is as before: {why}")
+        raise Stop("requirement-refused", f"{wanted} was not added, and all is as before: {why}")
     here = locked(lock_text("train")).get(name, "")
     say(f"add: {wanted.name} {here} trains now, and serves as skops: commit {LOCKS}/")
     return GOOD
@@ -61,7 +70,9 @@ def served(project: Project) -> list[Finding]:
         there = locked(lock_text("serve")) | locked(skops_part())
         needed = dict(_needed(project, project / MODEL / "model.skops"))
     else:
-        raise Stop("predictions/parity.json names no known format: run `make pipeline`")
+        raise Stop(
+            "parity-damaged", "predictions/parity.json names no known format: run `make pipeline`"
+        )
     file, findings = project / MODEL / f"model.{form}", []
     for name, made_with in needed.items():
         if there.get(name) == made_with:
@@ -97,7 +108,7 @@ def _needed(project: Project, file: Path) -> Iterator[tuple[str, str]]:
         with zipfile.ZipFile(file) as archive:
             tree = json.loads(archive.read("schema.json"))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        raise Stop(f"{file} is missing or damaged: run `make pipeline`") from None
+        raise Stop("file-damaged", f"{file} is missing or damaged: run `make pipeline`") from None
     modules = {name.partition(".")[0] for name in _modules(tree)} - sys.stdlib_module_names
     ours = (
         {path.name for path in (project / "src").iterdir()} if (project / "src").is_dir() else set()

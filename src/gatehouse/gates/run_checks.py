@@ -72,7 +72,10 @@ def check_schema(project: Project) -> tuple[int, list[Finding]]:
 
     schema = read_yaml(project / "schema.yaml")
     if not schema.get("columns"):
-        raise Stop("schema.yaml describes no columns: run `gatehouse schema`, review it, commit it")
+        raise Stop(
+            "schema-no-columns",
+            "schema.yaml describes no columns: run `gatehouse schema`, review it, commit it",
+        )
     table = pq.read_table(project / DATASET)
     findings = broken(table, schema)
     if findings:
@@ -104,7 +107,11 @@ def deepchecks(project: Project, what: str, report: Path, *options: str) -> int:
     ]
     code = subprocess.run(command, env=environment, check=False, cwd=project.root).returncode
     if code == GOOD and not report.exists():
-        raise Stop(f"the checks ended without {report}: run `make pipeline` again", INFRASTRUCTURE)
+        raise Stop(
+            "checks-crashed",
+            f"the checks ended without {report}: run `make pipeline` again",
+            INFRASTRUCTURE,
+        )
     say(f"checks: {what} done in {time.perf_counter() - start:.1f} s")
     return code
 
@@ -114,5 +121,9 @@ def checks_python() -> Path:
     python = environments.python("checks")
     if not python.exists():
         folder = environments.FOLDERS["checks"]
-        raise Stop(f"the checks environment {folder} is missing: run `make setup`", INFRASTRUCTURE)
+        raise Stop(
+            "environment-missing",
+            f"the checks environment {folder} is missing: run `make setup`",
+            INFRASTRUCTURE,
+        )
     return python

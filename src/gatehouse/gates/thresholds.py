@@ -34,7 +34,9 @@ WIDTH = 200
 def restore(project: Project) -> int:
     """Verb ``thresholds``: the base branch's ``gates.yaml`` into the work tree, if it is needed."""
     if not os.environ.get("BASE_REF"):
-        raise Stop("BASE_REF names no branch: set it, for instance BASE_REF=origin/main")
+        raise Stop(
+            "base-unset", "BASE_REF names no branch: set it, for instance BASE_REF=origin/main"
+        )
     base, found = base_ref(project), loosened(project)
     for sentence in found:
         say(f"thresholds: looser than {base}: {sentence}")
@@ -132,19 +134,24 @@ def _weaker(was: Rule, now: Rule) -> list[str]:
 
 def _of(project: Project, base: str) -> str | None:
     if git(project, "rev-parse", "--verify", "--quiet", base + "^{commit}") is None:
-        raise Stop(f"git knows no {base}: run `git fetch origin`", INFRASTRUCTURE)
+        raise Stop("base-unknown", f"git knows no {base}: run `git fetch origin`", INFRASTRUCTURE)
     return git(project, "show", f"{base}:./{GATES}")
 
 
 def bootstrap(project: Project, reason: str) -> int:
     """Write ``model.bootstrap``, why there is no champion yet; comments stay."""
     if not reason.strip():
-        raise Stop("bootstrap wants the reason why there is no champion: say it in words")
+        raise Stop(
+            "bootstrap-reason",
+            "bootstrap wants the reason why there is no champion: say it in words",
+        )
     line = f"  bootstrap: {json.dumps(' '.join(reason.split()), ensure_ascii=False)}\n"
     text = re.sub(r"(?m)^  bootstrap:.*\n", "", (project / GATES).read_text(encoding="utf-8"))
     text, found = re.subn(r"(?m)^model: *(#.*)?\n", lambda head: head[0] + line, text, count=1)
     if not found:
-        raise Stop(f"{GATES} has no line `model:` to write below: restore it from git")
+        raise Stop(
+            "rules-damaged", f"{GATES} has no line `model:` to write below: restore it from git"
+        )
     write_text(project / GATES, text)
     say(f"bootstrap: {GATES} says why there is none; commit it, then `make pipeline`")
     return GOOD

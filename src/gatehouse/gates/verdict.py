@@ -28,7 +28,7 @@ def show(project: Project, *, as_json: bool) -> int:
         told = lines(verdict)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         what = f"{blessing.BLESSING} or {data.REPORT} is damaged ({error!r})"
-        raise Stop(f"{what}: run `make pipeline`") from error
+        raise Stop("not-judged", f"{what}: run `make pipeline`") from error
     if as_json:
         told = [json.dumps(verdict, indent=2, ensure_ascii=False)]
     for line in told:
@@ -39,7 +39,7 @@ def show(project: Project, *, as_json: bool) -> int:
 def collect(project: Project) -> dict[str, Any]:
     """Both gates and the reasons why one is closed."""
     if not any((project / path).exists() for path in (data.REPORT, blessing.BLESSING)):
-        raise Stop("nothing has been judged yet: run `make pipeline`")
+        raise Stop("not-judged", "nothing has been judged yet: run `make pipeline`")
     data_gate = read_json(project / data.REPORT)
     verdict: dict[str, Any] = {"open": False, "data_gate": data_gate, "blessing": None}
     found, in_ci = loosened(project), bool(os.environ.get("BASE_REF"))
@@ -82,7 +82,9 @@ def stale_stages(project: Project) -> list[str]:
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = (said or done.stderr.split("\n"))[0].removeprefix("ERROR: ") or "no message"
-        raise Stop(f"DVC cannot say whether the verdict is fresh ({reason}): mend that first")
+        raise Stop(
+            "dvc-failed", f"DVC cannot say whether the verdict is fresh ({reason}): mend that first"
+        )
     found = json.loads(done.stdout)
     return sorted(stage for stage, why in found.items() if why != ["always changed"])
 

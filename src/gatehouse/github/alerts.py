@@ -236,7 +236,7 @@ def _setting(name: str, usual: float) -> float:
     text = SETTINGS.read_text("utf-8") if SETTINGS.exists() else ""
     found = re.search(rf"^(?:alerts:.*[\x7b ,]| +){name}: *([\d.]+)", text, re.MULTILINE)
     if not found and re.search(rf"\b{name}:", text):
-        raise Stop(f"{SETTINGS}: alerts.{name} is no number: correct this entry")
+        raise Stop("config-entry", f"{SETTINGS}: alerts.{name} is no number: correct this entry")
     return float(found[1]) if found else usual
 
 

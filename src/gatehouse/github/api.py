@@ -20,20 +20,30 @@ def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         fix = "install it from https://cli.github.com, then run `gh auth login`"
-        raise Stop(f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE) from None
+        raise Stop(
+            "gh-missing", f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE
+        ) from None
     head, _, text = done.stdout.replace("\r\n", "\n").partition("\n\n")
     words = head.split(maxsplit=2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     if status == 401 or done.returncode == LOGIN:
-        raise Stop("gh is not logged in to github.com: run `gh auth login`", BROKEN)
+        raise Stop(
+            "gh-not-logged-in", "gh is not logged in to github.com: run `gh auth login`", BROKEN
+        )
     if not 200 <= status < 500 or status == 429:
         said = " ".join(done.stderr.split()) or f"HTTP {status}"
-        raise Stop(f"GitHub cannot be reached ({said}): run the same again", INFRASTRUCTURE)
+        raise Stop(
+            "github-unreachable",
+            f"GitHub cannot be reached ({said}): run the same again",
+            INFRASTRUCTURE,
+        )
     try:
         return status, json.loads(text) if text.strip() else None
     except ValueError:
         raise Stop(
-            f"GitHub's answer to {path} is no JSON: run the same again", INFRASTRUCTURE
+            "github-unreachable",
+            f"GitHub's answer to {path} is no JSON: run the same again",
+            INFRASTRUCTURE,
         ) from None
 
 

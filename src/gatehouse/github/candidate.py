@@ -78,7 +78,11 @@ def outcome(project: Project) -> int:
         elif _data_broke(project, base):
             _quarantine(project, key, base)
         else:
-            raise Stop("the pipeline ended before its verdict: the log says why", INFRASTRUCTURE)
+            raise Stop(
+                "pipeline-no-verdict",
+                "the pipeline ended before its verdict: the log says why",
+                INFRASTRUCTURE,
+            )
     elif _model((project / LOCK).read_text("utf-8")) == _model(
         git(project, "show", f"{base}:./{LOCK}") or ""
     ):
@@ -139,10 +143,12 @@ def _hand_over(project: Project, key: str) -> None:
     if policy.read_settings(project).policy == "promote":
         done = run(project, "push", "--quiet", "--no-verify", "origin", f"HEAD:refs/heads/{main}")
         if "[rejected]" in done.stderr:
-            raise Stop(f"{main} has moved meanwhile: run the same again", INFRASTRUCTURE)
+            raise Stop(
+                "branch-moved", f"{main} has moved meanwhile: run the same again", INFRASTRUCTURE
+            )
         if done.returncode:
             fix = "let GitHub Actions pass the ruleset of main, or set retrain.policy: pull-request"
-            raise Stop(f"{main} takes no push of a workflow: {fix}", INFRASTRUCTURE)
+            raise Stop("push-refused", f"{main} takes no push of a workflow: {fix}", INFRASTRUCTURE)
         told = f"the candidate is on {main}; CI judges it there, and CD follows"
         summary(f"## Promoted: {told}\n\n{_report(project)}\n")
         ref = main
@@ -196,7 +202,9 @@ def _dispatch(ref: str) -> None:
     if status >= 300:
         why = reason(said) or status
         raise Stop(
-            f"CI could not be started on {ref} ({why}): start it there by hand", INFRASTRUCTURE
+            "ci-not-started",
+            f"CI could not be started on {ref} ({why}): start it there by hand",
+            INFRASTRUCTURE,
         )
 
 

@@ -51,10 +51,14 @@ def api(path: str, *options: str, body: dict[str, Any] | None = None) -> bytes:
         done = subprocess.run(command, input=said, capture_output=True, check=False)
     except FileNotFoundError:
         fix = "install it from https://cli.github.com, then run `gh auth login`"
-        raise Stop(f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE) from None
+        raise Stop(
+            "gh-missing", f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE
+        ) from None
     if done.returncode:
         words = " ".join(done.stderr.decode(errors="replace").split())[:WIDTH]
-        raise Stop(f"GitHub refused {path} ({words}): run the same again", INFRASTRUCTURE)
+        raise Stop(
+            "github-refuses", f"GitHub refused {path} ({words}): run the same again", INFRASTRUCTURE
+        )
     return done.stdout
 
 

@@ -105,4 +105,8 @@ def _name(label: Any) -> str:
 
 def _refused(content: Any) -> Stop:
     said = reason(content)
-    return Stop(f"GitHub refuses the issue ({said}): the run itself says why", INFRASTRUCTURE)
+    return Stop(
+        "github-refuses",
+        f"GitHub refuses the issue ({said}): the run itself says why",
+        INFRASTRUCTURE,
+    )

@@ -56,7 +56,10 @@ def secret() -> Iterator[dict[str, str]]:
         if given["DEPLOY_SSH_KEY"]:
             if not given["SSH_KNOWN_HOSTS"]:
                 fix = "set the variable to what `ssh-keyscan HOST` prints"
-                raise Stop(f"SSH_KNOWN_HOSTS is empty, so any host could pose as ours: {fix}")
+                raise Stop(
+                    "ssh-hosts-unset",
+                    f"SSH_KNOWN_HOSTS is empty, so any host could pose as ours: {fix}",
+                )
             environment["SSH_AUTH_SOCK"] = stack.enter_context(_agent(given["DEPLOY_SSH_KEY"]))
             environment["PATH"] = f"{_ssh(folder, given['SSH_KNOWN_HOSTS'])}:{os.environ['PATH']}"
         if given["REGISTRY_PASSWORD"]:
@@ -77,7 +80,7 @@ def run(command: list[str], environment: dict[str, str]) -> int:
             errors="replace",
         )
     except OSError as error:
-        raise Stop(f"{' '.join(command[:1]) or 'no command'}: {error}") from None
+        raise Stop("program-failed", f"{' '.join(command[:1]) or 'no command'}: {error}") from None
     with process:
         for line in process.stdout or ():
             sys.stdout.write(line)
@@ -160,7 +163,9 @@ def _ask(words: list[str], given: str, what: str, environment: dict[str, str]) -
             words, input=given, env=environment, capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
-        raise Stop(f"{words[0]} is not here: install it", INFRASTRUCTURE) from None
+        raise Stop(
+            "program-missing", f"{words[0]} is not here: install it", INFRASTRUCTURE
+        ) from None
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise Stop(f"{what} ({said}): correct the secret", BROKEN)
+        raise Stop("secret-wrong", f"{what} ({said}): correct the secret", BROKEN)

@@ -42,9 +42,12 @@ def oidc() -> int:
     given = {name: str(said.get(name, "")) for name in NEEDS[kind]}
     if lacking := [name for name, value in given.items() if not re.fullmatch("[!-~]+", value)]:
         sentence = "are empty or unusable: set them as variables of the repository"
-        raise Stop(f"{', '.join(lacking)} {sentence} (docs/data-remote.md of Gatehouse)")
+        raise Stop(
+            "oidc-unset", f"{', '.join(lacking)} {sentence} (docs/data-remote.md of Gatehouse)"
+        )
     if not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
         raise Stop(
+            "oidc-no-token",
             "no token can be had: a fork cannot read the data, so a maintainer must push its "
             "branch to this repository; and any job needs `id-token: write`",
             INFRASTRUCTURE,
@@ -53,7 +56,11 @@ def oidc() -> int:
     google = f"https://iam.googleapis.com/{provider}"
     audiences = {"s3": "sts.amazonaws.com", "azure": "api://AzureADTokenExchange", "gs": google}
     if not (token := _token(audiences[kind])):
-        raise Stop(f"GitHub gave no token, {TRIES} tries failed: run the job again", INFRASTRUCTURE)
+        raise Stop(
+            "oidc-no-token",
+            f"GitHub gave no token, {TRIES} tries failed: run the job again",
+            INFRASTRUCTURE,
+        )
     file = _write("oidc-token", token)
     if kind == "gs":
         account = {

@@ -48,6 +48,7 @@ def look(project: Project) -> None:
     if not wanted or wanted[1] != judged:
         # What is compared with this release later is fetched by dvc.lock of its commit.
         raise Stop(
+            "model-not-of-lock",
             f"CI judged another model than {LOCK} of {commit[:7]} records: run `make pipeline` on "
             f"a machine like CI's (Linux, the same locks), commit {LOCK}, `gatehouse push`",
             CLOSED,

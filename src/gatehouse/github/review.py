@@ -35,7 +35,9 @@ def put(lines: list[str]) -> str:
     )
     status, found = call("GET", f"{ISSUES}?state=open&labels={LABEL}&per_page=100")
     if status != 200:
-        raise Stop(f"GitHub lists no issues ({reason(found)}): see `gh auth status`")
+        raise Stop(
+            "github-refuses", f"GitHub lists no issues ({reason(found)}): see `gh auth status`"
+        )
     ours = [one for one in found if str(one.get("body") or "").startswith(MARK)]
     body = {"title": f"Review: predictions that wait for an answer ({len(lines)})", "body": text}
     if ours:
@@ -44,5 +46,9 @@ def put(lines: list[str]) -> str:
     else:
         status, made = call("POST", ISSUES, body | {"labels": [LABEL]})
     if status not in (200, 201):
-        raise Stop(f"GitHub refuses the issue ({reason(made)}): may you write it?", INFRASTRUCTURE)
+        raise Stop(
+            "github-refuses",
+            f"GitHub refuses the issue ({reason(made)}): may you write it?",
+            INFRASTRUCTURE,
+        )
     return str(made["html_url"])

@@ -60,12 +60,18 @@ def read_wanted(project: Project) -> dict[str, Any]:
     """The settings, in the form that the rest relies on."""
     fix, wanted = _fix(PATH), _read(project, PATH)
     if not all(isinstance(wanted.get(key), form) for key, form in FORMS.items()):
-        raise Stop(f"{PATH} lacks one of {', '.join(FORMS)}, or has it in another form: {fix}")
+        raise Stop(
+            "settings-damaged",
+            f"{PATH} lacks one of {', '.join(FORMS)}, or has it in another form: {fix}",
+        )
     entries = [*wanted["settings"], *wanted["environments"].values()]
     if not all(isinstance(entry, dict) for entry in entries) or not all(
         {"what", "path"} <= entry.keys() for entry in wanted["settings"]
     ):
-        raise Stop(f"{PATH} has a setting without what or path, or of another form: {fix}")
+        raise Stop(
+            "settings-damaged",
+            f"{PATH} has a setting without what or path, or of another form: {fix}",
+        )
     return wanted
 
 
@@ -100,7 +106,7 @@ def _read(project: Project, name: str) -> dict[str, Any]:
     except ValueError:
         content = None
     if not isinstance(content, dict):
-        raise Stop(f"{name} is damaged: {_fix(name)}")
+        raise Stop("settings-damaged", f"{name} is damaged: {_fix(name)}")
     return content
 
 

@@ -39,7 +39,7 @@ def setup(
     wanted = read_wanted(project)
     status, me = call("GET", "user")
     if status != 200:
-        raise Stop("gh is logged in with a token of no person: run `gh auth login`")
+        raise Stop("gh-no-person", "gh is logged in with a token of no person: run `gh auth login`")
     run = Run(dry_run, me)
     push(project, run, *find(project, run, repository, private))
     apply(project, run, wanted)
@@ -56,11 +56,17 @@ def find(project: Project, run: Run, asked: str | None, private: bool | None) ->
     origin = (git(project, "config", "--get", "remote.origin.url") or "").strip()
     linked = ORIGIN.fullmatch(origin)
     if origin and not linked:
-        raise Stop("origin is not on github.com: `git remote rename origin other`, run again")
+        raise Stop(
+            "origin-elsewhere",
+            "origin is not on github.com: `git remote rename origin other`, run again",
+        )
     name = asked or (linked[1] if linked else project.name)
     name = name if "/" in name else f"{run.me['login']}/{name}"
     if linked and linked[1].lower() != name.lower():
-        raise Stop(f"origin is {linked[1]}, not {name}: leave REPOSITORY out, or rename origin")
+        raise Stop(
+            "origin-differs",
+            f"origin is {linked[1]}, not {name}: leave REPOSITORY out, or rename origin",
+        )
     run.path = f"repos/{name}"
     status, found = run.read("")
     if status == 404:
@@ -69,11 +75,16 @@ def find(project: Project, run: Run, asked: str | None, private: bool | None) ->
         what = f"repository {name}, {'public' if private is False else 'private'}"
         body = {"name": short, "private": private is not False}
         if not run.write(what, "POST", "user/repos" if mine else f"orgs/{owner}/repos", body):
-            raise Stop(f"GitHub refuses {run.refused.pop()}: give REPOSITORY=OWNER/NAME")
+            raise Stop(
+                "github-refuses", f"GitHub refuses {run.refused.pop()}: give REPOSITORY=OWNER/NAME"
+            )
         run.exists, run.public = not run.dry, private is False
         return name, not linked
     if status != 200 or not found.get("permissions", {}).get("admin"):
-        raise Stop(f"you are no administrator of {name}: ask its owner, or give REPOSITORY")
+        raise Stop(
+            "no-administrator",
+            f"you are no administrator of {name}: ask its owner, or give REPOSITORY",
+        )
     name, run.public = found["full_name"], not found["private"]
     run.path = f"repos/{name}"
     if private is run.public:
@@ -85,13 +96,15 @@ def push(project: Project, run: Run, name: str, new: bool) -> None:
     """Add origin; push the data, then main, so that the first run of CI finds both."""
     ours = (git(project, "rev-parse", "--verify", "--quiet", "main^{commit}") or "").strip()
     if not ours:
-        raise Stop("branch main has no commit: `git add . && git commit`, run again")
+        raise Stop("no-commit", "branch main has no commit: `git add . && git commit`, run again")
     url = f"https://github.com/{name}.git"
     where = url if new else "origin"
     theirs = remote("ls-remote", where, "refs/heads/main").partition("\t")[0] if run.exists else ""
     if theirs and git(project, "merge-base", theirs, ours) is None:
         if new:
-            raise Stop(f"{name} holds another project: give REPOSITORY=OWNER/NAME")
+            raise Stop(
+                "repository-taken", f"{name} holds another project: give REPOSITORY=OWNER/NAME"
+            )
         run.todo.append("GitHub's main has commits that are not here: `git pull`")
     elif theirs and git(project, "merge-base", "--is-ancestor", ours, theirs) is None:
         run.todo.append("main has commits that GitHub has not: push a branch, open a pull request")
@@ -131,7 +144,9 @@ def remote(*words: str) -> str:
     )
     if done.returncode:
         fix = "mend what git says above, run again"
-        raise Stop(f"`git {words[0]}` cannot reach GitHub: {fix}", INFRASTRUCTURE)
+        raise Stop(
+            "github-unreachable", f"`git {words[0]}` cannot reach GitHub: {fix}", INFRASTRUCTURE
+        )
     return done.stdout.strip()
 
 

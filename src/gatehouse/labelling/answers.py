@@ -40,7 +40,7 @@ def asked_before(labels: Folder) -> set[str]:
         try:
             listed = json.loads(labels.read(name, LARGEST))
         except ValueError:
-            raise Stop(f"{labels.url}/{name} is damaged: remove it") from None
+            raise Stop("labels-damaged", f"{labels.url}/{name} is damaged: remove it") from None
         found.update(str(one) for one in listed if isinstance(listed, list))
     return found
 
@@ -90,9 +90,15 @@ def take(
         else:
             torn.append(line)
     if wrong:
-        raise Stop(f"{file}: {_lines(wrong)} has an answer that is no {_wanted(schema)}: mend it")
+        raise Stop(
+            "answer-wrong",
+            f"{file}: {_lines(wrong)} has an answer that is no {_wanted(schema)}: mend it",
+        )
     if torn:
-        raise Stop(f"{file}: {_lines(torn)} answers a row otherwise than before: decide on one")
+        raise Stop(
+            "answer-twice",
+            f"{file}: {_lines(torn)} answers a row otherwise than before: decide on one",
+        )
     counts["answers"] = len(found)
     if not found:
         return counts | {"file": None}
@@ -109,27 +115,31 @@ def _read(file: Path) -> list[tuple[int, str, str]]:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise Stop(f"{file} cannot be read ({error.strerror}): name the review file") from None
+        raise Stop(
+            "review-unreadable", f"{file} cannot be read ({error.strerror}): name the review file"
+        ) from None
     if len(content) > LARGEST:
-        raise Stop(f"{file} is larger than {LARGEST:,} bytes: is it the review file?")
+        raise Stop("too-large", f"{file} is larger than {LARGEST:,} bytes: is it the review file?")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise Stop(f"{file} is not UTF-8 text: save it as CSV UTF-8") from None
+        raise Stop("not-utf8", f"{file} is not UTF-8 text: save it as CSV UTF-8") from None
     head = text.partition("\n")[0]
     mark = max(",;\t", key=head.count)
     try:
         reader = csv.DictReader(io.StringIO(text), delimiter=mark)
         if not {"id", ANSWER} <= set(reader.fieldnames or []):
-            raise Stop(f"{file} has no columns id and {ANSWER}: name the review file")
+            raise Stop(
+                "review-columns", f"{file} has no columns id and {ANSWER}: name the review file"
+            )
         rows = [
             (reader.line_num, (row["id"] or "").strip(), (row[ANSWER] or "").strip())
             for row in reader
         ]
     except csv.Error:
-        raise Stop(f"{file} is no CSV file: save it as CSV UTF-8") from None
+        raise Stop("review-unreadable", f"{file} is no CSV file: save it as CSV UTF-8") from None
     if len(rows) > MOST_ROWS:
-        raise Stop(f"{file} has more than {MOST_ROWS:,} rows: is it the review file?")
+        raise Stop("too-large", f"{file} has more than {MOST_ROWS:,} rows: is it the review file?")
     return rows
 
 

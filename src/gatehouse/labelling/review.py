@@ -112,8 +112,9 @@ def choose(records: "pa.Table", schema: dict[str, Any], below: float) -> "pa.Tab
     names = [f"__p_{k}" for k in range(len(schema.get("classes") or []))]
     if not names:
         raise Stop(
+            "review-regression",
             "a regression says no probability, so none of its answers is known to be less sure: "
-            "choose rows yourself, and put their truth into the labels' folder, by id"
+            "choose rows yourself, and put their truth into the labels' folder, by id",
         )
     best = pc.max_element_wise(*(records[name] for name in names))
     records = records.append_column("__probability", best)
@@ -137,8 +138,9 @@ def _low_confidence(project: Project) -> float:
     found = canvas.load(project).decisions.low_confidence
     if found is None:
         raise Stop(
+            "review-no-threshold",
             "nothing says what is unsure: fill in review.below in monitor.yaml, or "
-            "decisions.low_confidence in ml-canvas.yaml"
+            "decisions.low_confidence in ml-canvas.yaml",
         )
     return found
 

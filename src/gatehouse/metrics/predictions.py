@@ -27,7 +27,7 @@ def read_candidate(project: Project, folder: Path) -> tuple[str, Predictions, An
     candidate = predictions(_read(folder, "test.parquet"), labels)
     train = _read(folder, "train.parquet", ["truth"])["truth"]
     if not len(train):
-        raise Stop(f"{folder / 'train.parquet'} has no rows: run `make pipeline`")
+        raise Stop("table-empty", f"{folder / 'train.parquet'} has no rows: run `make pipeline`")
     baseline: Any
     if labels:
         counts = np.bincount(_positions(train, labels), minlength=len(labels)) + 1.0
@@ -72,9 +72,13 @@ def _read(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table
     try:
         return pq.read_table(folder / name, columns=columns)
     except FileNotFoundError:
-        raise Stop(f"{folder / name} is not there: run `make pipeline`") from None
+        raise Stop(
+            "predictions-missing", f"{folder / name} is not there: run `make pipeline`"
+        ) from None
     except (pa.ArrowException, OSError):
-        raise Stop(f"{folder / name} is damaged: run `make pipeline`") from None
+        raise Stop(
+            "predictions-damaged", f"{folder / name} is damaged: run `make pipeline`"
+        ) from None
 
 
 def predictions(table: pa.Table, labels: list[str]) -> Predictions:
@@ -85,19 +89,22 @@ def predictions(table: pa.Table, labels: list[str]) -> Predictions:
         guess = np.stack([_numbers(table[f"p_{k}"]) for k in range(len(labels))], axis=1)
         return Predictions(_positions(table["truth"], labels), guess)
     except KeyError:
-        raise Stop(OTHER_TASK) from None
+        raise Stop("predictions-of-other-task", OTHER_TASK) from None
 
 
 def _numbers(values: pa.ChunkedArray) -> Any:
     if not (pa.types.is_floating(values.type) or pa.types.is_integer(values.type)):
-        raise Stop(OTHER_TASK)
+        raise Stop("predictions-of-other-task", OTHER_TASK)
     return values.to_numpy()
 
 
 def _positions(truth: pa.ChunkedArray, labels: list[str]) -> Any:
     if not pa.types.is_string(truth.type):
-        raise Stop(OTHER_TASK)
+        raise Stop("predictions-of-other-task", OTHER_TASK)
     positions = pc.index_in(truth, value_set=pa.array(labels))
     if positions.null_count:
-        raise Stop("predictions/ names classes that schema.yaml does not: run `make pipeline`")
+        raise Stop(
+            "class-unknown",
+            "predictions/ names classes that schema.yaml does not: run `make pipeline`",
+        )
     return positions.to_numpy().astype(np.int64)

@@ -42,7 +42,10 @@ def masks_of(project: Project, rules: list[Rule], rows: int) -> dict[str, dict[s
 
     file, columns = pq.ParquetFile(project / TEST), {rule.column for rule in rules}
     if file.metadata.num_rows != rows:
-        raise Stop(f"predictions/ are not those of {TEST}: run `make pipeline`")
+        raise Stop(
+            "predictions-of-other-rows",
+            f"predictions/ are not those of {TEST}: run `make pipeline`",
+        )
     return masks(file.read([name for name in file.schema_arrow.names if name in columns]))
 
 

@@ -17,7 +17,9 @@ def now() -> datetime:
     try:
         moment = datetime.fromisoformat(said)
     except ValueError:
-        raise Stop(f"AS_OF is {said[:40]!r}, no time: give it as 2026-03-01T06:00:00Z") from None
+        raise Stop(
+            "time-form", f"AS_OF is {said[:40]!r}, no time: give it as 2026-03-01T06:00:00Z"
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 

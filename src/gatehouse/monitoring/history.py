@@ -168,4 +168,6 @@ def require(report: Any, where: str) -> Line:
         line = of_report(report)
         return _line(json.dumps(line, allow_nan=False), PASSES)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Stop(f"{where} is damaged ({error!r}): run `make monitor`") from None
+        raise Stop(
+            "history-damaged", f"{where} is damaged ({error!r}): run `make monitor`"
+        ) from None

@@ -40,11 +40,13 @@ def log(
     from .records import read
 
     if out is not None and out.suffix not in (".parquet", ".csv"):
-        raise Stop(f"{out} is neither .parquet nor .csv: name such a file")
+        raise Stop("suffix-unknown", f"{out} is neither .parquet nor .csv: name such a file")
     begin, end = window(since, until, days)
     schema = read_yaml(project / "schema.yaml")
     if not schema.get("columns"):
-        raise Stop("schema.yaml describes no columns yet: run `gatehouse schema init`")
+        raise Stop(
+            "schema-no-columns", "schema.yaml describes no columns yet: run `gatehouse schema init`"
+        )
     settings = load(project)
     read_ = read(project, settings.log.url, begin, end, schema)
     joined = join(read_.table, settings.log.labels, schema)
@@ -66,12 +68,15 @@ def window(since: str | None, until: str | None, days: float | None) -> tuple[da
     """From and until; without an end it is now, without a begin it is so many days before."""
     end = _moment(until, "--until") if until else clock.now()
     if since and days is not None:
-        raise Stop("--since and --days say the same thing: give one of the two")
+        raise Stop("window-twice", "--since and --days say the same thing: give one of the two")
     if days is not None and not 0 < days <= MOST_DAYS:
-        raise Stop(f"--days must be a number above 0 and not over {MOST_DAYS:g}")
+        raise Stop("window-days", f"--days must be a number above 0 and not over {MOST_DAYS:g}")
     begin = _moment(since, "--since") if since else end - clock.days(days or DAYS)
     if not timedelta(0) < end - begin <= clock.days(MOST_DAYS):
-        raise Stop("the window ends before it begins, or is too long: correct --since and --until")
+        raise Stop(
+            "window-order",
+            "the window ends before it begins, or is too long: correct --since and --until",
+        )
     return begin, end
 
 
@@ -142,7 +147,9 @@ def _moment(text: str, option: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Stop(f"{option} {text[:40]!r} is no time: give it as 2026-03-01T06:00Z") from None
+        raise Stop(
+            "time-form", f"{option} {text[:40]!r} is no time: give it as 2026-03-01T06:00Z"
+        ) from None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -159,6 +166,8 @@ def _write(table: "pa.Table", out: Path) -> None:
             pq.write_table(table, draft)
         draft.replace(out)
     except OSError as error:
-        raise Stop(f"{out} cannot be written ({error.strerror}): mend its folder") from None
+        raise Stop(
+            "not-writable", f"{out} cannot be written ({error.strerror}): mend its folder"
+        ) from None
     finally:
         draft.unlink(missing_ok=True)

@@ -34,13 +34,19 @@ def bring(project: Project) -> Reference:
     here = outs((project / LOCK).read_text(encoding="utf-8")) if (project / LOCK).exists() else {}
     if release is None:
         if not all((Path(name)).exists() for name in (*FILES, str(BLESSING))):
-            raise Stop("nothing was released, and no model is here: run `make pipeline`")
+            raise Stop(
+                "reference-missing",
+                "nothing was released, and no model is here: run `make pipeline`",
+            )
         return Reference(read_json(project / BLESSING)["model_digest"], "", project.root)
     have(project, release.commit)
     made = outs(git(project, "show", f"{release.commit}:{LOCK}") or "")
     if lacking := [name for name in FILES if name not in made]:
         what = f"commit {release.commit[:9]}, which production was released from, has no"
-        raise Stop(f"{what} {lacking[0]} in {LOCK}: release a model that this pipeline made")
+        raise Stop(
+            "reference-missing",
+            f"{what} {lacking[0]} in {LOCK}: release a model that this pipeline made",
+        )
     same = all(made[name] == here.get(name) and Path(name).exists() for name in FILES)
     if same:
         return Reference(release.model, release.commit, project.root)

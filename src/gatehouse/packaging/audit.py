@@ -29,10 +29,13 @@ def audit(project: Project, sbom: Path) -> int:
     named = [part.get("purl", "") for part in parts if isinstance(part, dict)]
     packages = [name for name in named if name.startswith("pkg:pypi/")]
     if not packages:
-        raise Stop(f"{sbom} names no Python package: run `make image`")
+        raise Stop("sbom-empty", f"{sbom} names no Python package: run `make image`")
     accepted = gates_section(project, "vulnerabilities").get("accepted") or {}
     if not isinstance(accepted, dict) or not all(accepted.values()):
-        raise Stop("gates.yaml: vulnerabilities.accepted wants a reason for each: `ID: reason`")
+        raise Stop(
+            "rules-value",
+            "gates.yaml: vulnerabilities.accepted wants a reason for each: `ID: reason`",
+        )
     found = [(name, id_) for name, ids in zip(packages, ask(packages), strict=True) for id_ in ids]
     bad = [pair for pair in found if pair[1] not in accepted]
     word = paint("CLOSED", "red") if bad else paint("OPEN", "green")
@@ -60,7 +63,15 @@ def ask(packages: list[str]) -> list[list[str]]:
         ids = [[str(one["id"]) for one in each.get("vulns") or []] for each in results]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         said = str(error) or type(error).__name__
-        raise Stop(f"{url} gave no answer ({said}): run the same again", INFRASTRUCTURE) from None
+        raise Stop(
+            "advisories-unreachable",
+            f"{url} gave no answer ({said}): run the same again",
+            INFRASTRUCTURE,
+        ) from None
     if len(ids) != len(packages):
-        raise Stop(f"{url} answered {len(ids)} of {len(packages)} questions", INFRASTRUCTURE)
+        raise Stop(
+            "advisories-unreachable",
+            f"{url} answered {len(ids)} of {len(packages)} questions",
+            INFRASTRUCTURE,
+        )
     return ids

@@ -48,10 +48,15 @@ def commit_here(project: Project) -> str:
     """The commit that the image will name; Stop where what goes into it was not committed."""
     commit = (git(project, "rev-parse", "HEAD") or "").strip()
     if not commit:
-        raise Stop("the image names the commit that it is made from: `git commit` first")
+        raise Stop(
+            "no-commit", "the image names the commit that it is made from: `git commit` first"
+        )
     changed = (git(project, "status", "--porcelain", "--", *MADE_OF, "dvc.lock") or "").split("\n")
     if files := [line[3:] for line in changed if line]:
-        raise Stop(f"{files[0]} is not committed, and the image names a commit: `git commit` first")
+        raise Stop(
+            "not-committed",
+            f"{files[0]} is not committed, and the image names a commit: `git commit` first",
+        )
     return commit
 
 
@@ -63,10 +68,16 @@ def build(project: Project, labels: dict[str, str], base: str) -> str:
     (project / FOLDER / LOG).mkdir()
     _gather(project, files)
     if model_digest(files / MODEL) != read_json(project / BLESSING).get("model_digest"):
-        raise Stop("the model in the image is not the one that was blessed: see `make gate`")
+        raise Stop(
+            "model-not-blessed",
+            "the model in the image is not the one that was blessed: see `make gate`",
+        )
     architecture = docker("version", "--format", "{{.Server.Arch}}")
     if architecture not in PLATFORMS:
-        raise Stop(f"the engine is of kind {architecture}: build where it is amd64 or arm64")
+        raise Stop(
+            "architecture",
+            f"the engine is of kind {architecture}: build where it is amd64 or arm64",
+        )
     _install(project, site, PLATFORMS[architecture])
     for where, inside in ((site, "/app/site"), (files / "src", "/app/src")):
         # A hash of the source in place of its time: the same in every build.
@@ -191,9 +202,15 @@ def _command(project: Project, words: Sequence[str], **variables: str) -> None:
             cwd=project.root,
         )
     except FileNotFoundError:
-        raise Stop(f"{words[0]} is not here: run `make image`, which makes it") from None
+        raise Stop(
+            "program-missing", f"{words[0]} is not here: run `make image`, which makes it"
+        ) from None
     if done.returncode:
-        raise Stop(f"{Path(words[0]).name} {words[1]} failed: {last_words(done)}", INFRASTRUCTURE)
+        raise Stop(
+            "program-failed",
+            f"{Path(words[0]).name} {words[1]} failed: {last_words(done)}",
+            INFRASTRUCTURE,
+        )
 
 
 def statement(project: Project, image: str, id_: str, commit: str, base: str) -> dict[str, object]:

@@ -42,12 +42,17 @@ def run(
         )
     except FileNotFoundError:
         raise Stop(
+            "docker-missing",
             "docker is not here: install Docker (https://docs.docker.com/engine/install)",
             INFRASTRUCTURE,
         ) from None
     if done.returncode and any(word in done.stderr for word in UNREACHABLE):
         where = host or os.environ.get("DOCKER_HOST") or "this machine"
-        raise Stop(f"no Docker engine answers on {where}: start it, then again", INFRASTRUCTURE)
+        raise Stop(
+            "docker-unreachable",
+            f"no Docker engine answers on {where}: start it, then again",
+            INFRASTRUCTURE,
+        )
     return done
 
 
@@ -55,7 +60,7 @@ def docker(*words: str, host: str = "", given: IO[bytes] | None = None, **variab
     """Standard output of a docker command; Stop with its last words where it fails."""
     done = run(*words, host=host, given=given, **variables)
     if done.returncode:
-        raise Stop(f"docker {words[0]} failed: {last_words(done)}", INFRASTRUCTURE)
+        raise Stop("docker-failed", f"docker {words[0]} failed: {last_words(done)}", INFRASTRUCTURE)
     return done.stdout.strip()
 
 
@@ -91,7 +96,9 @@ def alone(image: str, host: str = "", options: Sequence[str] = ()) -> Iterator[C
         found = run("port", id_, f"{PORT}/tcp", host=host)
         if found.returncode:  # it has none any more
             said = last_words(run("logs", "--tail", "1", id_, host=host))
-            raise Stop(f"{image} ends as soon as it starts; its last words: {said}", CLOSED)
+            raise Stop(
+                "image-ends", f"{image} ends as soon as it starts; its last words: {said}", CLOSED
+            )
         port = int(found.stdout.splitlines()[0].rpartition(":")[2])
         with reach(host, port) as address:
             yield Container(id_, address)
@@ -142,7 +149,9 @@ def reach(host: str, port: int) -> Iterator[str]:
                     if probe.connect_ex(("127.0.0.1", mine)) == 0:
                         break
                 if tunnel.poll() is not None:
-                    raise Stop(f"ssh to {host} failed: try it by hand", INFRASTRUCTURE)
+                    raise Stop(
+                        "ssh-failed", f"ssh to {host} failed: try it by hand", INFRASTRUCTURE
+                    )
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{mine}"
         finally:

@@ -24,7 +24,7 @@ def read_golden(path: Path) -> dict[str, Any]:
     if not (isinstance(rows, list) and isinstance(answers, list) and rows) or len(rows) != len(
         answers
     ):
-        raise Stop(f"{path} holds no golden requests: run `make pipeline`")
+        raise Stop("golden-missing", f"{path} holds no golden requests: run `make pipeline`")
     return golden
 
 
@@ -62,7 +62,9 @@ def wait_ready(address: str, seconds: float) -> float:
         except OSError as error:
             said = str(error) or type(error).__name__
         time.sleep(0.05)
-    raise Stop(f"the service is not ready after {seconds:g} s ({said})", CLOSED)
+    raise Stop(
+        "service-not-ready", f"the service is not ready after {seconds:g} s ({said})", CLOSED
+    )
 
 
 def wrong(address: str, golden: Mapping[str, Any], headers: Mapping[str, str] = HEADERS) -> str:

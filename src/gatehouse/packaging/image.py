@@ -30,7 +30,11 @@ def refuse_unblessed(project: Project) -> dict[str, Any]:
     blessing = read_json(project / BLESSING)
     digest = model_digest(project / MODEL)
     if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
-        raise Stop("the model is not blessed, or not the one that was: see `make gate`", CLOSED)
+        raise Stop(
+            "model-not-blessed",
+            "the model is not blessed, or not the one that was: see `make gate`",
+            CLOSED,
+        )
     return blessing
 
 

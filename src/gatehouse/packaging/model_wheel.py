@@ -97,7 +97,9 @@ def build(project: Project) -> str:
         )
         if done.returncode:
             said = " ".join(done.stderr.split())
-            raise InputError(f"uv could not build the wheel ({said}): run `make setup` again")
+            raise InputError(
+                "wheel-failed", f"uv could not build the wheel ({said}): run `make setup` again"
+            )
         [made] = Path(folder, "dist").glob("*.whl")
         out = OUT / made.name
         with whole_file(project / out) as draft:

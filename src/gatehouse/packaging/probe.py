@@ -71,7 +71,7 @@ def probe(project: Project, image: str) -> tuple[list[str], dict[str, float]]:
                 container.address, 2 * budget["startup_seconds"]
             )
         except Stop as stop:
-            if stop.code != CLOSED:
+            if stop.exit_code != CLOSED:
                 raise
             return [f"it does not start: {stop}"], measured
         reasons += _answers(container, golden, measured)

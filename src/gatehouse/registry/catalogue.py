@@ -61,6 +61,7 @@ def catalogue(project: Project) -> int:
     except Exception as error:  # whatever the server, its driver or its store may raise
         reason = type(error).__name__
         raise Stop(
+            "mlflow-refuses",
             f"MLflow did not take the run ({reason}): start it, then `make pipeline`",
             INFRASTRUCTURE,
         ) from None

@@ -61,7 +61,9 @@ def fetch(project: Project) -> int:
             return GOOD
         if ref == PRODUCTION:
             what = f"the record names commit {made_by[:9]} for production"
-            raise Stop(f"{what}, which holds no blessed model: `make promote` another")
+            raise Stop(
+                "champion-missing", f"{what}, which holds no blessed model: `make promote` another"
+            )
     (project / ORIGIN).unlink(missing_ok=True)
     if known != none:
         _replace(project, None, none)
@@ -89,7 +91,9 @@ def _commits(project: Project) -> Iterator[tuple[str, str]]:
         project, "log", "--first-parent", f"-{LOOK_BACK}", "--format=%H", base, "--", "dvc.lock"
     )
     if log is None:
-        raise Stop(f"git knows no {base}: run `git fetch origin main`", INFRASTRUCTURE)
+        raise Stop(
+            "base-unknown", f"git knows no {base}: run `git fetch origin main`", INFRASTRUCTURE
+        )
     yield from ((base, judged) for judged in log.split())
 
 
@@ -104,7 +108,10 @@ def _bring(project: Project, commit: str, md5: str, reference: bool) -> bool:
         dvc_get(project, "model", commit, folder / "model")
         digest = model_digest(folder / "model")
         if digest != blessing["model_digest"]:
-            raise Stop(f"the model of {commit[:9]} is not the one blessed there: do not use it")
+            raise Stop(
+                "champion-not-blessed",
+                f"the model of {commit[:9]} is not the one blessed there: do not use it",
+            )
         if path := module_of(read_json(folder / "model" / CARD)):
             code = git(project, "show", f"{commit}:{path}")
             (folder / "model" / FEATURES).write_text(code or "", encoding="utf-8", newline="")

@@ -21,11 +21,14 @@ def public_key(fingerprint: str, folder: Path, signature: Path) -> Path:
         try:
             key = pem.load_pem_public_key(path.read_bytes())
         except (OSError, ValueError):
-            raise Stop(f"{path} is no public key: restore it from git", BROKEN) from None
+            raise Stop(
+                "key-damaged", f"{path} is no public key: restore it from git", BROKEN
+            ) from None
         plain = key.public_bytes(pem.Encoding.PEM, pem.PublicFormat.SubjectPublicKeyInfo)
         if hashlib.sha256(plain).hexdigest() == fingerprint:
             return path
     raise Stop(
+        "key-unknown",
         f"{signature} is by a key that is not in {folder}/: ask who signed for NAME.pub.pem, or "
         "sign again",
         CLOSED,
@@ -38,18 +41,22 @@ def new_key(project: Project, name: str, out: Path | None) -> int:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
-        raise Stop(f"{name!r} is no name for a key: small letters, digits and hyphens")
+        raise Stop("key-name", f"{name!r} is no name for a key: small letters, digits and hyphens")
     private = (out or _home(project) / f"{name}.pem").expanduser()
     folder = Path(load(project).signing.keys)
     public, top = folder / f"{name}.pub.pem", git(project, "rev-parse", "--show-toplevel") or "."
     root = project.root.absolute()
     ways = (Path(os.path.normpath(root / private)), private.resolve())  # a link leads out
     if any(way.is_relative_to(at) for way in ways for at in (Path(top.strip()), root)):
-        raise Stop(f"{private} is inside the repository: a private key has no place there")
+        raise Stop(
+            "key-inside", f"{private} is inside the repository: a private key has no place there"
+        )
     private = private.resolve()
     for path in (private, public):
         if path.exists():
-            raise Stop(f"{path} is there: take another name, old signatures need the old key")
+            raise Stop(
+                "key-exists", f"{path} is there: take another name, old signatures need the old key"
+            )
     key = ec.generate_private_key(ec.SECP256R1())
     secret = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, pem.NoEncryption())
     private.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

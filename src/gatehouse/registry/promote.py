@@ -66,12 +66,13 @@ def put(project: Project, to: str, why: str, branch: str = "") -> tuple[Record, 
             if staged is None or not same(staged, wanted):
                 what = f"{short(staged.image)} is" if staged else "nothing was released there"
                 raise Stop(
+                    "not-in-staging",
                     f"{short(wanted.image)} is not in staging ({what}): promote and deploy it "
                     "there first",
                     CLOSED,
                 )
             if changed := _changed(blessing, before, wanted.model):
-                raise Stop(changed, CLOSED)
+                raise Stop("record-moved", changed, CLOSED)
         return replace(wanted, previous=before.at if before else None)
 
     beside = kept(project, wanted.image)
@@ -99,11 +100,17 @@ def back(project: Project, environment: str, why: str, *, only: Record | None = 
     def decide(read: Read) -> Record:
         now = read(environment)
         if only and (now is None or now.at != only.at):
-            raise Stop(f"the record of {environment} has changed meanwhile: look again", CLOSED)
+            raise Stop(
+                "record-moved",
+                f"the record of {environment} has changed meanwhile: look again",
+                CLOSED,
+            )
         if now is None:
-            raise Stop(f"nothing was released to {environment}", CLOSED)
+            raise Stop("nothing-promoted", f"nothing was released to {environment}", CLOSED)
         if (old := record.before(project, environment, now)) is None:
-            raise Stop(f"{environment} has no release before {short(now.image)}", CLOSED)
+            raise Stop(
+                "no-way-back", f"{environment} has no release before {short(now.image)}", CLOSED
+            )
         return _again(project, old, why)
 
     return record.change(project, environment, decide)
@@ -158,25 +165,42 @@ def _release(project: Project, why: str) -> tuple[Record, dict[str, Any]]:
     """The image built here with its blessings, as a record; Stop (1) where one is missing."""
     blessing, image = read_json(project / BLESSING), read_json(project / IMAGE, "run `make image`")
     if blessing.get("blessed") is not True:
-        raise Stop("the candidate is not blessed: `make gate` says why", CLOSED)
+        raise Stop(
+            "model-not-blessed", "the candidate is not blessed: `make gate` says why", CLOSED
+        )
     model = model_digest(project / MODEL)
     if blessing.get("model_digest") != model:
-        raise Stop("the model in model/ is not the blessed one: run `make pipeline gate`", CLOSED)
+        raise Stop(
+            "model-not-blessed",
+            "the model in model/ is not the blessed one: run `make pipeline gate`",
+            CLOSED,
+        )
     more = {"action": "promote", "who": who(project), "why": why, "when": _now(), "previous": None}
     try:
         wanted = record.parse(image | more)
     except ValueError as error:
-        raise Stop(f"{IMAGE} is damaged ({error}): run `make image`") from None
+        raise Stop(
+            "image-record-damaged", f"{IMAGE} is damaged ({error}): run `make image`"
+        ) from None
     if wanted.model != model or wanted.blessing != file_digest(project / BLESSING):
-        raise Stop(f"{IMAGE} is of another model or blessing: run `make image`", CLOSED)
+        raise Stop(
+            "image-of-other-model",
+            f"{IMAGE} is of another model or blessing: run `make image`",
+            CLOSED,
+        )
     if image.get("blessed") is not True:
         reasons = "; ".join(map(str, image.get("reasons") or [])) or "no reason is given"
-        raise Stop(f"the image is not blessed ({reasons}): mend it, then `make image`", CLOSED)
+        raise Stop(
+            "image-not-blessed",
+            f"the image is not blessed ({reasons}): mend it, then `make image`",
+            CLOSED,
+        )
     # Who compares with this release, or looks why it is as it is, finds it by its commit.
     there = outs(git(project, "show", f"{wanted.commit}:{LOCK}") or "")
     here = outs((project / LOCK).read_text(encoding="utf-8") if (project / LOCK).exists() else "")
     if any(path not in here or here[path] != there.get(path) for path in ("model", str(BLESSING))):
         raise Stop(
+            "model-not-of-lock",
             f"{LOCK} of commit {wanted.commit[:7]} has another model or blessing: commit {LOCK}, "
             "then `make image`",
             CLOSED,

@@ -14,18 +14,27 @@ def check_provenance(image: str, identity: str, issuer: str) -> None:
     """Stop unless GitHub has an attestation of exactly this image by exactly this workflow."""
     workflow = re.fullmatch(r"https://github\.com/([^/]+/[^/]+)/\.github/workflows/.+@.+", identity)
     if not workflow:
-        raise Stop("signing.provenance wants signing.identity, the URL of a workflow and its ref")
+        raise Stop(
+            "provenance-no-identity",
+            "signing.provenance wants signing.identity, the URL of a workflow and its ref",
+        )
     if "@sha256:" not in image:
-        raise Stop(f"{image} is in no registry: provenance is of an image by digest", BROKEN)
+        raise Stop(
+            "image-no-registry",
+            f"{image} is in no registry: provenance is of an image by digest",
+            BROKEN,
+        )
     command = ["gh", "attestation", "verify", f"oci://{image}", "--repo", workflow[1]]
     command += ["--cert-identity", identity, "--cert-oidc-issuer", issuer, "--format", "json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
     except FileNotFoundError:
-        raise Stop("gh, GitHub's command line, is not here: install it", INFRASTRUCTURE) from None
+        raise Stop(
+            "gh-missing", "gh, GitHub's command line, is not here: install it", INFRASTRUCTURE
+        ) from None
     except subprocess.TimeoutExpired:
         raise Stop(
-            f"gh gave no answer in {SECONDS} s: run the same again", INFRASTRUCTURE
+            "gh-slow", f"gh gave no answer in {SECONDS} s: run the same again", INFRASTRUCTURE
         ) from None
     said = " ".join(done.stderr.split())[-300:]
     # Not the exit code alone: a gh of 2025 ended with 0 where it had found none.
@@ -33,11 +42,17 @@ def check_provenance(image: str, identity: str, issuer: str) -> None:
         return
     if done.returncode == 0 or re.search(NO, said, re.IGNORECASE):
         raise Stop(
-            f"{image} was not built by {identity}, says GitHub ({said}): do not run it", CLOSED
+            "provenance-wrong",
+            f"{image} was not built by {identity}, says GitHub ({said}): do not run it",
+            CLOSED,
         )
     if "unknown command" in said or "unknown flag" in said:
-        raise Stop("gh is too old for `gh attestation verify`: update it", INFRASTRUCTURE)
-    raise Stop(f"the provenance of {image} cannot be had ({said}): run it again", INFRASTRUCTURE)
+        raise Stop("gh-old", "gh is too old for `gh attestation verify`: update it", INFRASTRUCTURE)
+    raise Stop(
+        "provenance-unreachable",
+        f"the provenance of {image} cannot be had ({said}): run it again",
+        INFRASTRUCTURE,
+    )
 
 
 def _some(answer: str) -> bool:

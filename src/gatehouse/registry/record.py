@@ -103,12 +103,16 @@ def at(project: Project, environment: str, made: str) -> Record:
     where = f"{environment}.json of {made[:9]} on branch {BRANCH}"
     text = _store(project).text(made, f"{environment}.json")
     if text is None:
-        raise Stop(f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`")
+        raise Stop(
+            "history-shallow", f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`"
+        )
     try:
         return parse(json.loads(text), made)
     except (ValueError, RecursionError) as error:
         why = error if type(error) is ValueError else "no JSON"
-        raise Stop(f"{where} is damaged ({why}): revert that commit there") from None
+        raise Stop(
+            "record-damaged", f"{where} is damaged ({why}): revert that commit there"
+        ) from None
 
 
 def before(project: Project, environment: str, record: Record | None) -> Record | None:

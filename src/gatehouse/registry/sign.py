@@ -68,7 +68,9 @@ def check_image(project: Project, release: Mapping[str, Any]) -> None:
             for name in SAID:
                 if name in release and statement.get(name) != release[name]:
                     said = f"{release[name]}, and what was signed says {statement.get(name)}"
-                    raise Stop(f"{name} of {image} is {said}: do not run it", CLOSED)
+                    raise Stop(
+                        "signature-wrong", f"{name} of {image} is {said}: do not run it", CLOSED
+                    )
     if rules.provenance:
         check_provenance(image, rules.identity, rules.issuer)
         say(f"{image}: built by {rules.identity}, says GitHub")
@@ -109,7 +111,9 @@ def _check(what: Path, signature: Path, rules: Signing, of: str = "") -> bool:
     if not signature.exists():
         if rules.required:
             raise Stop(
-                f"{name} is not signed, and {SETTINGS} requires it: run `gatehouse sign`", CLOSED
+                "signature-missing",
+                f"{name} is not signed, and {SETTINGS} requires it: run `gatehouse sign`",
+                CLOSED,
             )
         say(f"{name}: not signed")
         return False
@@ -125,13 +129,16 @@ def _signer_of(what: Path, signature: Path, rules: Signing) -> str:
         payload = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
         then = {one["name"]: one["digest"] for one in payload["predicate"]["resources"]}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise Stop(f"{signature} is damaged: sign again, or remove it", CLOSED) from None
+        raise Stop(
+            "signature-damaged", f"{signature} is damaged: sign again, or remove it", CLOSED
+        ) from None
     now = _now(what)
     verifying = _library().verifying.Config().set_hashing_config(_hashing())
     if hint is None:
         who = rules.identity
         if not who:
             raise Stop(
+                "signature-no-identity",
                 f"{signature} is of a workflow, and signing.identity in {SETTINGS} names none",
                 CLOSED,
             )
@@ -144,13 +151,14 @@ def _signer_of(what: Path, signature: Path, rules: Signing) -> str:
     except Exception as error:  # a forged file can make a library raise anything
         if not str(error).startswith("Signature mismatch"):
             raise Stop(
+                "signature-wrong",
                 f"{signature} is not a signature of {who} ({type(error).__name__}): "
                 "sign again, or find out who wrote it",
                 CLOSED,
             ) from None
         other = sorted(n for n in then.keys() | now.keys() if then.get(n) != now.get(n))
         said = "; ".join(_change(what / name, then.get(name), now.get(name)) for name in other)
-        raise Stop(f"{what} is not what {who} signed: {said}", CLOSED) from None
+        raise Stop("signature-wrong", f"{what} is not what {who} signed: {said}", CLOSED) from None
     return who
 
 
@@ -170,11 +178,15 @@ def _now(what: Path) -> dict[str, str]:
     for path in (what, *what.rglob("*")):
         if path.is_symlink():
             fix = f"`dvc unprotect {what}` puts the file itself there"
-            raise Stop(f"{path} is a symbolic link, which nobody signs: {fix}", CLOSED)
+            raise Stop(
+                "sign-symlink", f"{path} is a symbolic link, which nobody signs: {fix}", CLOSED
+            )
     try:
         found = _hashing().hash(what)
     except ValueError:
-        raise Stop(f"{what} is not there or cannot be read: make it again", CLOSED) from None
+        raise Stop(
+            "file-missing", f"{what} is not there or cannot be read: make it again", CLOSED
+        ) from None
     return {one.identifier: one.digest.digest_hex for one in found.resource_descriptors()}
 
 
@@ -183,7 +195,9 @@ def _library() -> Any:
         import model_signing
     except ImportError:
         raise Stop(
-            "model-signing is not in .venv: run `gatehouse verify`", INFRASTRUCTURE
+            "signing-missing",
+            "model-signing is not in .venv: run `gatehouse verify`",
+            INFRASTRUCTURE,
         ) from None
     return model_signing
 
@@ -204,7 +218,9 @@ def _reach(call: Callable[[], Any]) -> None:
     asking.join(SECONDS)
     if problems:
         raise Stop(
-            f"Sigstore cannot be reached ({problems[0]}): run the same again", INFRASTRUCTURE
+            "sigstore-unreachable",
+            f"Sigstore cannot be reached ({problems[0]}): run the same again",
+            INFRASTRUCTURE,
         )
 
 
@@ -219,7 +235,11 @@ def sign(project: Project, key: Path | None) -> int:
         read_json(project / BLESSING),
     )
     if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
-        raise Stop(f"the model in {MODEL}/ is not blessed, nothing is signed: `make gate`", CLOSED)
+        raise Stop(
+            "model-not-blessed",
+            f"the model in {MODEL}/ is not blessed, nothing is signed: `make gate`",
+            CLOSED,
+        )
     _sign(project / MODEL, project / OF_MODEL, key, rules)
     if not (project / STATEMENT).exists():
         return GOOD
@@ -230,7 +250,9 @@ def sign(project: Project, key: Path | None) -> int:
     ):
         say(f"{STATEMENT} is of another model, and not signed: run `make image`, then this again")
     elif statement.get("blessed") is not True:
-        raise Stop(f"the image of {STATEMENT} is not blessed, and not signed", CLOSED)
+        raise Stop(
+            "image-not-blessed", f"the image of {STATEMENT} is not blessed, and not signed", CLOSED
+        )
     else:
         _sign(project / STATEMENT, project / OF_IMAGE, key, rules)
     return GOOD
@@ -251,7 +273,8 @@ def _sign(what: Path, signature: Path, key: Path | None, rules: Signing) -> None
             except (OSError, ValueError, TypeError, AttributeError) as error:
                 why = error.strerror if isinstance(error, OSError) else "no private EC key in PEM"
                 raise Stop(
-                    f"{key} cannot be read as a key ({why}): see `gatehouse key --help`"
+                    "key-damaged",
+                    f"{key} cannot be read as a key ({why}): see `gatehouse key --help`",
                 ) from None
             signing.sign(what, draft)
         who = _signer_of(what, draft, rules)  # what nobody could verify is no signature
@@ -263,13 +286,15 @@ def _keyless(rules: Signing) -> None:
     """Stop where this is no workflow that may, or where nobody could tell whose signature it is."""
     if "GITHUB_ACTIONS" not in os.environ or "ACTIONS_ID_TOKEN_REQUEST_URL" not in os.environ:
         raise Stop(
+            "sign-no-key",
             "no key: say which, `gatehouse sign --key FILE` (`gatehouse key release` makes one); "
-            "without one it takes a job of GitHub Actions with the permission `id-token: write`"
+            "without one it takes a job of GitHub Actions with the permission `id-token: write`",
         )
     if not rules.identity:
         raise Stop(
+            "signature-no-identity",
             f"signing.identity in {SETTINGS} is empty: write down which workflow may sign, or sign "
-            "by key"
+            "by key",
         )
 
 

@@ -35,7 +35,7 @@ def write(project: Project, html: bool) -> int:
         program = json.dumps(said, indent=1, allow_nan=False)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         what = f"blessing.json, metrics.json or a file in reports/ is damaged ({error!r})"
-        raise Stop(f"{what}: run `make pipeline`") from error
+        raise Stop("report-incomplete", f"{what}: run `make pipeline`") from error
     write_text(project / VERDICT, program + "\n")
     write_text(project / MARKDOWN, markdown.render(title, body))
     if html:

@@ -120,7 +120,7 @@ def _dvc(project: Project, *words: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project.root)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1][:WIDTH]
-        raise Stop(f"`dvc {words[0]} {words[-1]}` failed ({last})", INFRASTRUCTURE)
+        raise Stop("dvc-failed", f"`dvc {words[0]} {words[-1]}` failed ({last})", INFRASTRUCTURE)
 
 
 # --- the verb -----------------------------------------------------------------------------------

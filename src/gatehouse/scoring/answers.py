@@ -42,26 +42,38 @@ class Answers:
         """Refuse predictions of another model, and keys that are missing, long or not unique."""
         made = (self.schema.metadata or {}).get(b"model_digest", b"").decode()
         if made != self.run.model_digest:
-            raise Stop("the model changed while it predicted: run the same again", CLOSED)
+            raise Stop(
+                "model-changed", "the model changed while it predicted: run the same again", CLOSED
+            )
         key = self.run.key
         if key is None:
             return
         if key not in self.schema.names[: -len(self.names)]:
-            raise Stop(f"{self._source} has no column {key!r} to name its rows: give another key")
+            raise Stop(
+                "key-column-unknown",
+                f"{self._source} has no column {key!r} to name its rows: give another key",
+            )
         hashes = []
         for batch in self._file.iter_batches(columns=[key]):
             keys = _text(batch.column(0))
             if keys.null_count or (pc.min(pc.utf8_length(keys)).as_py() or 0) == 0:
-                raise Stop(f"{self._source}: {key!r} is missing in some rows: it names each row")
+                raise Stop(
+                    "key-column-missing",
+                    f"{self._source}: {key!r} is missing in some rows: it names each row",
+                )
             if pc.max(pc.utf8_length(keys)).as_py() > LONGEST:
-                raise Stop(f"{self._source}: {key!r} has values over {LONGEST} characters")
+                raise Stop(
+                    "key-column-long",
+                    f"{self._source}: {key!r} has values over {LONGEST} characters",
+                )
             hashes.append(pd.util.hash_array(keys.to_numpy(zero_copy_only=False)))
         found = np.concatenate(hashes)
         found.sort()
         if again := int((found[1:] == found[:-1]).sum()):
             raise Stop(
+                "key-column-twice",
                 f"{self._source}: {again:,} values of {key!r} stand more than once: name a "
-                "column whose values are unique"
+                "column whose values are unique",
             )
 
     def pieces(self, rows: int = PIECE) -> Iterator[Piece]:

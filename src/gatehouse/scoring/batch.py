@@ -36,7 +36,8 @@ def run(
     source = source or os.environ.get("BATCH_SOURCE") or usual.source
     if not source:
         raise Stop(
-            "no table is named: `gatehouse batch --source FILE`, or batch.source in monitor.yaml"
+            "batch-no-source",
+            "no table is named: `gatehouse batch --source FILE`, or batch.source in monitor.yaml",
         )
     return batch(
         project,
@@ -109,7 +110,11 @@ def _blessed(project: Project) -> str:
     digest = model_digest(project / MODEL)
     blessing = read_json(project / "blessing.json")
     if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
-        raise Stop("the model is not blessed, or not the one that was: see `make gate`", CLOSED)
+        raise Stop(
+            "model-not-blessed",
+            "the model is not blessed, or not the one that was: see `make gate`",
+            CLOSED,
+        )
     return digest
 
 
@@ -125,7 +130,7 @@ def _predict(project: Project, file: Path, predicted: Path, names: dict[Path, st
     try:
         say(f"predict: {told(predict(project, file, predicted))}")
     except InputError as refusal:
-        raise InputError(told(str(refusal))) from None
+        raise InputError("batch-refused", told(str(refusal))) from None
 
 
 def _tell(said: dict[str, Any], as_json: bool) -> int:

@@ -44,7 +44,9 @@ def sqlite_file(url: "URL") -> Path | None:
     if url.get_backend_name() != "sqlite":
         return None
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise Stop("an SQLite database must be a file: write sqlite:///predictions.db")
+        raise Stop(
+            "database-url", "an SQLite database must be a file: write sqlite:///predictions.db"
+        )
     return Path(url.database)
 
 
@@ -52,7 +54,7 @@ def refuse_no_file(url: "URL") -> None:
     """SQLite would make an empty database of a file that is not there."""
     file = sqlite_file(url)
     if file is not None and not file.is_file():
-        raise Stop(f"{file} is not there: correct the URL of the database")
+        raise Stop("place-missing", f"{file} is not there: correct the URL of the database")
 
 
 @contextmanager
@@ -78,17 +80,25 @@ def connected(url: "URL", *, write: bool) -> Iterator["Connection"]:
             yield connection
     except ImportError as error:
         fix = f"install the driver {error.name!r} into .venv"
-        raise Stop(f"{where} needs a driver that is not here: {fix}") from None
+        raise Stop("place-no-driver", f"{where} needs a driver that is not here: {fix}") from None
     except DBAPIError as error:
         # Its first line; what follows are statement and values.
         reason = " ".join(str(error.orig).splitlines()[:1])
-        code = INFRASTRUCTURE if isinstance(error, OperationalError) else BROKEN
-        raise Stop(f"{where} refused ({reason}): correct that, and run again", code) from None
+        exit_code = INFRASTRUCTURE if isinstance(error, OperationalError) else BROKEN
+        raise Stop(
+            "database-refuses",
+            f"{where} refused ({reason}): correct that, and run again",
+            exit_code,
+        ) from None
     except SQLAlchemyError as error:
         reason = " ".join(str(error).splitlines()[:1])
-        raise Stop(f"{where} cannot be used ({reason}): correct the URL or names") from None
+        raise Stop(
+            "database-url", f"{where} cannot be used ({reason}): correct the URL or names"
+        ) from None
     except sqlite3.Error as error:
-        raise Stop(f"{where} is no SQLite database ({error}): give another file") from None
+        raise Stop(
+            "database-damaged", f"{where} is no SQLite database ({error}): give another file"
+        ) from None
 
 
 @contextmanager
@@ -113,7 +123,11 @@ def _copied(file: Path) -> Iterator[Path]:
                 old.backup(new)
         yield draft
         if _state(file) != before:
-            raise Stop(f"somebody else wrote {file} meanwhile: run the same again", INFRASTRUCTURE)
+            raise Stop(
+                "written-meanwhile",
+                f"somebody else wrote {file} meanwhile: run the same again",
+                INFRASTRUCTURE,
+            )
         draft.chmod(0o644)
         draft.replace(file)
     finally:

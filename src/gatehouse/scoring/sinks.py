@@ -38,7 +38,10 @@ def sink_of(out: str, table: str, run: Run) -> Sink:
         made: Sink = doors.load("sinks", scheme)(out, table, run)
         return made
     if Path(out.partition("?")[0]).suffix.lower() not in (".parquet", ".pq"):
-        raise Stop(f"{shown(out)} is neither a .parquet file nor a database's URL: give one")
+        raise Stop(
+            "suffix-unknown",
+            f"{shown(out)} is neither a .parquet file nor a database's URL: give one",
+        )
     return ParquetSink(out, run)
 
 
@@ -139,8 +142,9 @@ class DatabaseSink:
                 found = {column["name"] for column in looked.get_columns(table.name)}
                 if found != set(table.columns.keys()):
                     raise Stop(
+                        "database-columns",
                         f"the table {table.name!r} has other columns than predictions of this "
-                        "model: give another name, with --table"
+                        "model: give another name, with --table",
                     )
             count, run = sa.func.count(), self._run.name
             there = sa.select(count).select_from(self._table).where(self._table.c.run == run)

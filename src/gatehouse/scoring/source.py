@@ -32,11 +32,14 @@ def fetch(source: str, folder: Path, schema: dict[str, Any]) -> Path:
         path = Path(source)
         if not path.is_file():
             what = "no file" if path.exists() else "not there"
-            raise Stop(f"{source} is {what}: say which table, with --source")
+            raise Stop("batch-no-source", f"{source} is {what}: say which table, with --source")
         return path
     suffix = Path(source.partition("?")[0]).suffix.lower()
     if suffix not in SUFFIXES:
-        raise Stop(f"{shown(source)} ends in none of {', '.join(SUFFIXES)}: name such a file")
+        raise Stop(
+            "suffix-unknown",
+            f"{shown(source)} ends in none of {', '.join(SUFFIXES)}: name such a file",
+        )
     say(f"batch: fetching {shown(source)}")
     places.download(source, target := folder / f"source{suffix}")
     return target
@@ -49,7 +52,9 @@ def _select(url: "URL", query: str, target: Path, schema: dict[str, Any]) -> Pat
 
     where = url.render_as_string(hide_password=True)
     if not query:
-        raise Stop(f"{where} names no rows: write {where}#TABLE, or {where}#SELECT …")
+        raise Stop(
+            "query-missing", f"{where} names no rows: write {where}#TABLE, or {where}#SELECT …"
+        )
     refuse_no_file(url)
     say(f"batch: reading {where}")
     columns = schema.get("columns") or {}
@@ -61,7 +66,11 @@ def _select(url: "URL", query: str, target: Path, schema: dict[str, Any]) -> Pat
         result = streamed.exec_driver_sql(query)
         names = list(result.keys())
         if len(set(names)) < len(names):
-            raise Stop(f"{where}: two columns of the query have one name: rename one", BROKEN)
+            raise Stop(
+                "column-twice",
+                f"{where}: two columns of the query have one name: rename one",
+                BROKEN,
+            )
         wanted: pa.Schema | None = None
         writer: pq.ParquetWriter | None = None
         for rows in result.partitions():
@@ -72,7 +81,10 @@ def _select(url: "URL", query: str, target: Path, schema: dict[str, Any]) -> Pat
                 wanted, writer = table.schema, pq.ParquetWriter(target, table.schema)
             writer.write_table(table.cast(wanted))
         if writer is None:
-            raise Stop(f"{where} has no rows for this query: see that it names the right ones")
+            raise Stop(
+                "table-empty",
+                f"{where} has no rows for this query: see that it names the right ones",
+            )
         writer.close()
     return target
 
@@ -92,7 +104,9 @@ def _array(name: str, values: Sequence[Any], kind: str | None) -> "pa.Array":
         read = READ[kind]
         return pa.array([None if v is None else read(v) for v in values], TYPES[kind])
     except (ValueError, TypeError, ArithmeticError, pa.ArrowException):
-        raise Stop(f"column {name!r} has values that are no {kind}: correct them") from None
+        raise Stop(
+            "column-type", f"column {name!r} has values that are no {kind}: correct them"
+        ) from None
 
 
 def _integer(value: Any) -> int:

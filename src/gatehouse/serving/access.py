@@ -75,19 +75,23 @@ def _keys(settings: Settings) -> list[tuple[bytes, str]]:
             text += "\n" + settings.api_keys_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             raise InputError(
-                "SERVICE_API_KEYS_FILE names a file that cannot be read: correct the path"
+                "keys-unreadable",
+                "SERVICE_API_KEYS_FILE names a file that cannot be read: correct the path",
             ) from None
     keys = []
     for entry in text.split():
         name, _, key = entry.partition(":")
         if not name or len(key) < SHORTEST:
             raise InputError(
+                "keys-form",
                 f"an API key must be given as name:key, with a key of {SHORTEST} characters or "
-                "more: correct SERVICE_API_KEYS"
+                "more: correct SERVICE_API_KEYS",
             )
         keys.append((hashlib.sha256(key.encode()).digest(), f"key {name}"))
     if not keys and settings.api_keys_file:
-        raise InputError("SERVICE_API_KEYS_FILE holds no key, which would let everybody in")
+        raise InputError(
+            "keys-empty", "SERVICE_API_KEYS_FILE holds no key, which would let everybody in"
+        )
     return keys
 
 
@@ -102,10 +106,13 @@ def _token_reader(settings: Settings) -> Callable[[str], str] | None:
         prepared: Any = algorithm.prepare_key(key)
     except (OSError, UnicodeDecodeError, ValueError, TypeError, jwt.PyJWTError):
         raise InputError(
-            f"SERVICE_JWT_KEY_FILE holds no key for {settings.jwt_algorithm}: correct one of them"
+            "jwt-key",
+            f"SERVICE_JWT_KEY_FILE holds no key for {settings.jwt_algorithm}: correct one of them",
         ) from None
     if settings.jwt_algorithm == "HS256" and len(key) < 32:
-        raise InputError("SERVICE_JWT_KEY_FILE holds a secret under 32 characters: take a longer")
+        raise InputError(
+            "jwt-key", "SERVICE_JWT_KEY_FILE holds a secret under 32 characters: take a longer"
+        )
 
     def read(token: str) -> str:
         try:

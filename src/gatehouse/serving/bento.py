@@ -45,7 +45,7 @@ def _image() -> Any:
 try:
     _made = _image()
 except InputError as refusal:
-    say(f"service: {refusal}")
+    say(refusal.told("service"))
     raise SystemExit(BROKEN) from None
 
 

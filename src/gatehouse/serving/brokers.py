@@ -48,8 +48,9 @@ def address(url: str) -> list[tuple[str, int]]:
         return [(str(one.hostname or ""), one.port or KINDS[parts.scheme][0]) for one in hosts]
     except (KeyError, ValueError):
         raise InputError(
+            "broker-unknown",
             "BROKER_URL names no broker: set it to nats://HOST:4222, redis://HOST:6379 or "
-            "kafka://HOST:9092"
+            "kafka://HOST:9092",
         ) from None
 
 
@@ -69,7 +70,8 @@ def link(url: str, of: Topics, handle: Handle, wait: float, finish: float) -> Li
         return KINDS[kind][1](url, of, handle, wait, common, asked)
     except ImportError:
         raise InputError(
-            f"the client of {kind}:// is not installed here: `gatehouse consume` installs it"
+            "broker-no-client",
+            f"the client of {kind}:// is not installed here: `gatehouse consume` installs it",
         ) from None
 
 
@@ -93,7 +95,7 @@ def _nats(
         except NotFoundError:
             await jetstream.add_stream(name=of.name, subjects=list(of[1:]))
         except ServiceUnavailableError:
-            raise InputError("JetStream is off: nats-server -js") from None
+            raise InputError("broker-setting", "JetStream is off: nats-server -js") from None
 
     broker.subscriber(
         of.requests,

@@ -117,6 +117,7 @@ async def reach(to: Link, hosts: list[tuple[str, int]], patience: float) -> None
                 reason = str(error) if isinstance(error, InputError) else type(error).__name__
         if time.monotonic() > end:
             raise Stop(
+                "broker-unreachable",
                 f"the broker at {_shown(hosts)} cannot be reached ({reason}): start it, or "
                 "correct BROKER_URL",
                 INFRASTRUCTURE,
@@ -129,7 +130,7 @@ def seconds(name: str, default: float) -> float:
     with suppress(ValueError):
         if 0 < (value := float(os.environ.get(name, default))) < float("inf"):
             return value
-    raise InputError(f"{name} must be a number of seconds: correct this variable")
+    raise InputError("setting-value", f"{name} must be a number of seconds: correct this variable")
 
 
 def _shown(hosts: list[tuple[str, int]]) -> str:
@@ -142,8 +143,8 @@ def main() -> None:
     try:
         asyncio.run(run(Path.cwd()))
     except Stop as refusal:
-        say(f"consume: {refusal}")
-        raise SystemExit(refusal.code) from None
+        say(refusal.told("consume"))
+        raise SystemExit(refusal.exit_code) from None
 
 
 if __name__ == "__main__":

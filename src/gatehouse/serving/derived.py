@@ -53,8 +53,9 @@ class Derived:
         found = _asked(self.function, self.path, raw)
         if set(found) != set(self.names):
             raise InputError(
+                "derive-columns",
                 f"{self.path}: {FUNCTION} gives {', '.join(sorted(found)) or 'nothing'}, and gave "
-                f"{', '.join(self.names)} in training: let it give the same for any rows"
+                f"{', '.join(self.names)} in training: let it give the same for any rows",
             )
         return {name: found[name] for name in self.names}
 
@@ -83,12 +84,16 @@ def derived(project: Project, raw: Columns, columns: Mapping[str, Column]) -> De
         return None
     found = _asked(function, path, raw)
     if taken := sorted(set(found) & set(columns)):
-        raise InputError(f"{path}: {FUNCTION} gives {taken[0]!r}, a column of its own: rename it")
+        raise InputError(
+            "derive-columns",
+            f"{path}: {FUNCTION} gives {taken[0]!r}, a column of its own: rename it",
+        )
     if not found:
         return None
     if foreign := sorted(_imports(text) - {*sys.stdlib_module_names, "numpy"}):
         raise InputError(
-            f"{path} imports {foreign[0]}: the service has NumPy and the standard library alone"
+            "derive-import",
+            f"{path} imports {foreign[0]}: the service has NumPy and the standard library alone",
         )
     made = Derived(tuple(found), path, _digest(text), columns, function)
     for row in range(min(ALONE, len(next(iter(found.values()))))):
@@ -96,8 +101,9 @@ def derived(project: Project, raw: Columns, columns: Mapping[str, Column]) -> De
         for name, values in alone.items():
             if not np.allclose(values, found[name][row : row + 1], equal_nan=True):
                 raise InputError(
+                    "derive-row-by-row",
                     f"{path}: {name!r} of a row is another when the row is asked alone, as the "
-                    "service does: let a row decide its own values"
+                    "service does: let a row decide its own values",
                 )
     return made
 
@@ -106,7 +112,7 @@ def module_of(card: Mapping[str, Any]) -> str | None:
     """The path of the module that a model's card names, if it has columns of such."""
     about = card.get("derive")
     if about is not None and not PATH.fullmatch(str(about.get("module"))):
-        raise InputError("model.json is damaged: run `make pipeline`")
+        raise InputError("model-damaged", "model.json is damaged: run `make pipeline`")
     return about["module"] if about else None
 
 
@@ -124,8 +130,9 @@ def again(root: Path, card: Mapping[str, Any], columns: Mapping[str, Column]) ->
         if _digest(text) == about["digest"] and (function := _function(text, path)):
             return Derived(tuple(about["columns"]), path, about["digest"], columns, function)
     raise OtherCode(
+        "derive-changed",
         f"{path} is another than the one that the model learned with: run "
-        "`make pipeline`, or bring that one back"
+        "`make pipeline`, or bring that one back",
     )
 
 
@@ -147,7 +154,9 @@ def _function(text: bytes, path: str) -> Callable[..., Any] | None:
     except Exception as error:  # it is her code: it may raise anything
         said = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         where = raised_at(error, path)
-        raise InputError(f"{where}: it cannot be read alone ({said}): correct it") from None
+        raise InputError(
+            "hook-import", f"{where}: it cannot be read alone ({said}): correct it"
+        ) from None
     found = space.get(FUNCTION)
     return found if callable(found) else None
 
@@ -158,16 +167,19 @@ def _asked(function: Callable[..., Any], path: str, raw: Columns) -> dict[str, A
         found = function({name: values.copy() for name, values in raw.items()})
     except Exception as error:  # its words may hold values of the data
         said = f"{FUNCTION} ended with {type(error).__name__}"
-        raise InputError(f"{raised_at(error, path)}: {said}: correct it") from None
+        raise InputError("hook-raised", f"{raised_at(error, path)}: {said}: correct it") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path}: {FUNCTION} gives no dict of columns: correct it")
+        raise InputError(
+            "derive-result", f"{path}: {FUNCTION} gives no dict of columns: correct it"
+        )
     made = {}
     for name, values in found.items():
         array = np.asarray(values)
         if not isinstance(name, str) or array.shape != (rows,) or array.dtype.kind not in "biuf":
             raise InputError(
+                "derive-result",
                 f"{path}: {FUNCTION} gives {name!r} as {array.dtype} {array.shape}, and not a "
-                f"number for each of {rows} rows: correct it"
+                f"number for each of {rows} rows: correct it",
             )
         made[name] = array.astype(np.float64)
     return made

@@ -210,7 +210,10 @@ def start(predictor: Predictor, settings: Settings, numbers: Numbers) -> Log | N
     if settings.log_folder is None:
         return None
     if sys.platform == "win32":
-        raise InputError("SERVICE_LOG_FOLDER: Windows locks no files as the log needs it; unset it")
+        raise InputError(
+            "log-no-locks",
+            "SERVICE_LOG_FOLDER: Windows locks no files as the log needs it; unset it",
+        )
     numbers.log = LogNumbers()
     return Log(predictor, settings, numbers.log)
 
@@ -236,4 +239,6 @@ def _writable(folder: Path) -> Path:
 
 
 def _refusal(folder: Path, reason: str | None) -> InputError:
-    return InputError(f"SERVICE_LOG_FOLDER: {folder} cannot be written ({reason}): mend it")
+    return InputError(
+        "log-not-writable", f"SERVICE_LOG_FOLDER: {folder} cannot be written ({reason}): mend it"
+    )

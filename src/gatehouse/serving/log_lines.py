@@ -100,11 +100,13 @@ def _key(settings: Settings) -> str:
             key = settings.log_key_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             raise InputError(
-                f"SERVICE_LOG_KEY_FILE: {settings.log_key_file} cannot be read: mend or unset it"
+                "log-key",
+                f"SERVICE_LOG_KEY_FILE: {settings.log_key_file} cannot be read: mend or unset it",
             ) from None
     if len(key) < SHORTEST:
         raise InputError(
+            "log-key",
             "schema.yaml wants a column hashed in the log (log: hash): set SERVICE_LOG_KEY or "
-            f"SERVICE_LOG_KEY_FILE to a secret of {SHORTEST} characters or more"
+            f"SERVICE_LOG_KEY_FILE to a secret of {SHORTEST} characters or more",
         )
     return key

@@ -165,4 +165,4 @@ def _far(url: str) -> Folder | None:
     try:
         return Folder(url) if url else None
     except Stop as stop:
-        raise InputError(f"SERVICE_LOG_URL cannot be used: {stop}") from None
+        raise InputError("log-place", f"SERVICE_LOG_URL cannot be used: {stop}") from None

@@ -51,7 +51,8 @@ class OnnxModel:
             )
             if not derive and any(part == OWN for _, part in numbers):
                 raise InputError(
-                    f"{path} wants columns of features.py: give the one it learned with"
+                    "derive-missing",
+                    f"{path} wants columns of features.py: give the one it learned with",
                 )
             self.labels = layout.get("labels")  # of the features, in the order of the arrays
             self._classes = layout["classes"]  # None for regression, else (known, all)
@@ -60,12 +61,14 @@ class OnnxModel:
                 for name, (values, others) in layout["rare"].items()
             ]
         except FileNotFoundError:
-            raise InputError(f"{path} is not there: run `make pipeline`") from None
+            raise InputError("model-missing", f"{path} is not there: run `make pipeline`") from None
         except InputError:
             raise
         except Exception as error:  # onnxruntime has an exception of its own for each fault
             reason = type(error).__name__
-            raise InputError(f"{path} is damaged ({reason}): run `make pipeline`") from None
+            raise InputError(
+                "model-damaged", f"{path} is damaged ({reason}): run `make pipeline`"
+            ) from None
         self._output = [self._session.get_outputs()[-1].name]
 
     def run(self, arrays: Arrays) -> npt.NDArray[np.float32]:

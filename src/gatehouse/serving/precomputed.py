@@ -42,8 +42,9 @@ class Precomputed:
             self._open = self._opened()
         except sqlite3.Error as error:
             raise InputError(
+                "precomputed-unreadable",
                 f"SERVICE_PRECOMPUTED names {file}, in which no predictions of this model's kind "
-                f"are to be read ({error}): make it with `gatehouse batch`"
+                f"are to be read ({error}): make it with `gatehouse batch`",
             ) from None
 
     def reply(self, key: str) -> Reply:
@@ -96,8 +97,9 @@ class Precomputed:
             about = self._file.stat()
         except OSError:
             raise InputError(
+                "precomputed-missing",
                 f"SERVICE_PRECOMPUTED names {self._file}, which is not there: make it with "
-                "`gatehouse batch`, or unset this variable"
+                "`gatehouse batch`, or unset this variable",
             ) from None
         return about.st_ino, about.st_mtime_ns, about.st_size
 

@@ -105,8 +105,9 @@ class SkopsPredictor(Predictor):
             from .skops_model import load as load_model
         except ImportError:
             raise InputError(
+                "format-not-installed",
                 "this model is not served as ONNX, and what its own format needs is not installed: "
-                "`gatehouse serve` installs it"
+                "`gatehouse serve` installs it",
             ) from None
         columns = schema.features
         text = [name for name, column in columns.items() if column.type == "string"]
@@ -146,10 +147,13 @@ def load(root: Path, threads: int = 1, about: Blessed | None = None) -> Predicto
         same = list(card["columns"]) == list(schema.features)
         same &= card["classes"] == schema.classes and card["task"] == schema.task
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{MODEL / CARD} is damaged: run `make pipeline`") from None
+        raise InputError(
+            "model-damaged", f"{MODEL / CARD} is damaged: run `make pipeline`"
+        ) from None
     if not same:
         raise InputError(
-            "schema.yaml has other features, classes or task than the model: run `make pipeline`"
+            "model-of-other-schema",
+            "schema.yaml has other features, classes or task than the model: run `make pipeline`",
         )
     found: Predictor
     if about.format == "onnx":

@@ -224,5 +224,6 @@ def _load(name: str, path: str) -> Any:
         return getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError):
         raise InputError(
-            f"SERVICE_{name.upper()} names {path!r}, which cannot be imported: give module:function"
+            "setting-import",
+            f"SERVICE_{name.upper()} names {path!r}, which cannot be imported: say module:function",
         ) from None

@@ -91,9 +91,10 @@ def traced(app: App) -> Any:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise InputError(
+            "traces-no-exporter",
             f"{TRACES} is set, and its exporter is not here: add "
             "opentelemetry-exporter-otlp-proto-http and opentelemetry-instrumentation-asgi to "
-            "requirements/serve.in, or unset it"
+            "requirements/serve.in, or unset it",
         ) from None
 
     provider = TracerProvider()
@@ -106,5 +107,5 @@ def main() -> None:
     try:
         run(Path.cwd())
     except InputError as refusal:
-        say(f"service: {refusal}")
+        say(refusal.told("service"))
         raise SystemExit(BROKEN) from None

@@ -78,7 +78,8 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     }
     if given.get("api_keys", "-").strip() == "":
         raise InputError(
-            "SERVICE_API_KEYS is empty, which would let everybody in: give keys, or unset it"
+            "keys-empty",
+            "SERVICE_API_KEYS is empty, which would let everybody in: give keys, or unset it",
         )
     try:
         return Settings.model_validate(given)
@@ -86,4 +87,4 @@ def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         first = error.errors(include_url=False, include_input=False)[0]
         name = PREFIX + (str(first["loc"][0]).upper() if first["loc"] else "…")
         message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{name}: {message}; correct this variable") from None
+        raise InputError("setting-value", f"{name}: {message}; correct this variable") from None

@@ -89,15 +89,18 @@ def load(directory: Path, root: Path | None = None) -> Model:
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is not there: run `make pipeline`") from None
+        raise InputError(
+            "model-missing", f"{error.filename} is not there: run `make pipeline`"
+        ) from None
     if not zipfile.is_zipfile(io.BytesIO(raw)):
         kind = "a pickle" if raw[:1] == b"\x80" else "no skops file"
-        raise InputError(f"{path} is {kind} and is not loaded: run `make pipeline`")
+        raise InputError("model-unsafe", f"{path} is {kind} and is not loaded: run `make pipeline`")
     made, here = card["packages"].get("scikit-learn"), version("scikit-learn")
     if made not in (None, here):
         raise OtherVersion(
+            "model-of-other-version",
             f"{path} was made with scikit-learn {made}, and {here} is installed, which may read it "
-            "wrongly: run `make pipeline` to make it anew, or install the version of then"
+            "wrongly: run `make pipeline` to make it anew, or install the version of then",
         )
     try:
         trusted = check_types(raw, directory, str(path))
@@ -110,7 +113,9 @@ def load(directory: Path, root: Path | None = None) -> Model:
         raise
     except Exception as error:  # a damaged archive fails in as many ways as it has bytes
         reason = type(error).__name__
-        raise InputError(f"{directory}/ is damaged ({reason}): run `make pipeline`") from None
+        raise InputError(
+            "model-damaged", f"{directory}/ is damaged ({reason}): run `make pipeline`"
+        ) from None
 
 
 def read_card(directory: Path) -> dict[str, Any]:
@@ -119,9 +124,13 @@ def read_card(directory: Path) -> dict[str, Any]:
         card = dict(json.loads((directory / CARD).read_text(encoding="utf-8")))
         card["packages"] = dict(card.get("packages") or {})
     except FileNotFoundError as error:
-        raise InputError(f"{error.filename} is not there: run `make pipeline`") from None
+        raise InputError(
+            "model-missing", f"{error.filename} is not there: run `make pipeline`"
+        ) from None
     except (ValueError, TypeError):
-        raise InputError(f"{directory / CARD} is damaged: run `make pipeline`") from None
+        raise InputError(
+            "model-damaged", f"{directory / CARD} is damaged: run `make pipeline`"
+        ) from None
     return card
 
 
@@ -132,7 +141,8 @@ def check_types(raw: bytes, directory: Path, where: str) -> list[str]:
     foreign = sorted(set(asked) - set(gates))
     if foreign:
         raise InputError(
+            "model-untrusted-types",
             f"{where} needs types that gates.yaml does not trust ({', '.join(foreign[:5])}): "
-            "choose another model, or review them and add them to trusted_types"
+            "choose another model, or review them and add them to trusted_types",
         )
     return list(asked)

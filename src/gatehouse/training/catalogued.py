@@ -42,14 +42,16 @@ def typed(raw: pd.DataFrame, columns: Mapping[str, Column]) -> pd.DataFrame:
     for name, column in columns.items():
         if name not in raw:
             if not column.nullable:
-                raise InputError(f"column {name!r} is missing: add it")
+                raise InputError("column-missing", f"column {name!r} is missing: add it")
             made[name] = pd.Series([None] * len(raw), raw.index, dtype=object)
         else:
             made[name] = raw[name]
         try:
             made[name] = _typed(made[name], column)
         except (ValueError, TypeError, OverflowError):
-            raise InputError(f"column {name!r} is no {column.type}: correct it") from None
+            raise InputError(
+                "column-type", f"column {name!r} is no {column.type}: correct it"
+            ) from None
     return pd.DataFrame(made, index=raw.index)
 
 

@@ -74,12 +74,14 @@ def make_estimator(choice: Estimator, seed: int) -> Any:
         return cls(**(extra | choice.params))
     except (ImportError, AttributeError, ValueError):
         raise InputError(
+            "model-class",
             f"params.yaml names the model {choice.path!r}, which cannot be imported as an "
-            "estimator: correct its class, or add its package to requirements/train.in"
+            "estimator: correct its class, or add its package to requirements/train.in",
         ) from None
     except TypeError as error:
         raise InputError(
-            f"params.yaml: {choice.path} does not take these params ({error}): correct them"
+            "model-params",
+            f"params.yaml: {choice.path} does not take these params ({error}): correct them",
         ) from None
 
 

@@ -73,7 +73,10 @@ def champion_predictions(project: Project, schema: Schema) -> pa.Table:
     try:
         champion = _champion(project)
         if champion.task != schema.task or champion.classes != schema.classes:
-            raise InputError("the champion has another task or other classes than schema.yaml")
+            raise InputError(
+                "champion-of-other-task",
+                "the champion has another task or other classes than schema.yaml",
+            )
         return predictions(champion, project / TEST, schema)[0]
     except (InputError, pa.ArrowInvalid, KeyError, ValueError, TypeError) as error:
         known = isinstance(error, InputError)
@@ -103,7 +106,9 @@ def _champion(project: Project) -> Model | _Onnx:
     except OtherVersion as error:
         record = json.loads((project / CHAMPION / "champion.json").read_text(encoding="utf-8"))
         if record.get("serving") != "onnx":
-            raise InputError(f"{error}; it has no ONNX form that served in its place") from None
+            raise InputError(
+                "champion-no-onnx", f"{error}; it has no ONNX form that served in its place"
+            ) from None
     say("evaluate: the champion was made with another scikit-learn: asking its ONNX form")
     return _Onnx(project / CHAMPION)
 

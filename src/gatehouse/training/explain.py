@@ -140,7 +140,9 @@ def one_row(values: Mapping[str, Any], columns: Mapping[str, Column], where: str
     for name, column in columns.items():
         value = values.get(name)
         if value is None and not column.nullable:
-            raise InputError(f"{where} has no {name!r}, which cannot be missing: add it")
+            raise InputError(
+                "column-missing", f"{where} has no {name!r}, which cannot be missing: add it"
+            )
         try:
             odd = value is not None and isinstance(value, bool) != (column.type == "boolean")
             if isinstance(value, float):  # pyarrow would cut 1.5 down to 1
@@ -153,7 +155,9 @@ def one_row(values: Mapping[str, Any], columns: Mapping[str, Column], where: str
                 value = datetime.fromisoformat(value)
             cells[name] = pa.array([value], ARROW_TYPES[column.type])
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
-            raise InputError(f"{where}: {name!r} is no {column.type}: correct it") from None
+            raise InputError(
+                "column-type", f"{where}: {name!r} is no {column.type}: correct it"
+            ) from None
     return pa.table(cells)
 
 
@@ -209,23 +213,27 @@ def _row(project: Project, asked: str, model: Model) -> tuple[str, pa.Table]:
         position = int(asked)
         if not 0 <= position < table.num_rows:
             raise InputError(
+                "row-unknown",
                 f"{TEST} has no row {asked}: give a position from 0 to {table.num_rows - 1}, or a "
-                "JSON file of one row"
+                "JSON file of one row",
             )
         return f"row {position} of {TEST}", table.slice(position, 1).cast(kinds)
     try:
         values = json.loads(Path(asked).read_text(encoding="utf-8"))
     except OSError:
         raise InputError(
-            f"{asked} is neither a position in {TEST} nor a JSON file that can be read: give one"
+            "row-unknown",
+            f"{asked} is neither a position in {TEST} nor a JSON file that can be read: give one",
         ) from None
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        raise InputError(f"{asked} is no JSON object of column: value: correct it")
+        raise InputError("row-form", f"{asked} is no JSON object of column: value: correct it")
     unknown = sorted(set(values) - set(load_schema(project).columns))
     if unknown:
-        raise InputError(f"{asked}: schema.yaml has no column {unknown[0]!r}: correct its name")
+        raise InputError(
+            "column-unknown", f"{asked}: schema.yaml has no column {unknown[0]!r}: correct its name"
+        )
     return asked, one_row(values, model.columns, asked)
 
 
@@ -233,7 +241,7 @@ def _read(path: Path, names: list[str]) -> pa.Table:
     try:
         return pq.read_table(path, columns=names)
     except FileNotFoundError:
-        raise InputError(f"{path} is not there: run `make pipeline`") from None
+        raise InputError("file-missing", f"{path} is not there: run `make pipeline`") from None
 
 
 def _sample(path: Path, names: list[str], limit: int) -> pa.Table:

@@ -27,7 +27,9 @@ def prepare(project: Project, table: pa.Table) -> pa.Table:
     prepared = own(table) if own else table
     if not isinstance(prepared, pa.Table):
         kind = type(prepared).__name__
-        raise InputError(f"prepare of data.py gives a {kind}: let it return a pyarrow.Table")
+        raise InputError(
+            "prepare-result", f"prepare of data.py gives a {kind}: let it return a pyarrow.Table"
+        )
     return prepared
 
 
@@ -35,8 +37,9 @@ def derive_target(table: pa.Table, rule: DerivedTarget) -> pa.Table:
     """Add the yes/no target of ``rule``; it is missing where the number is missing."""
     if rule.source not in table.column_names:
         raise InputError(
+            "column-unknown",
             f"the source has no column {rule.source!r}, from which {rule.name!r} is made: "
-            "correct ingest.derive_target in params.yaml"
+            "correct ingest.derive_target in params.yaml",
         )
     return table.append_column(rule.name, pc.greater(table[rule.source], rule.above))
 
@@ -85,13 +88,17 @@ def ingest(project: Project) -> str:
         table = derive_target(table, options.derive_target)
     if schema.target not in table.column_names:
         raise InputError(
+            "column-unknown",
             f"{options.source} has no column {schema.target!r}, the target: "
-            "correct target in schema.yaml"
+            "correct target in schema.yaml",
         )
     dropped = table[schema.target].null_count
     labelled = table.filter(pc.is_valid(table[schema.target])) if dropped else table
     if labelled.num_rows == 0:
-        raise InputError(f"{options.source} has no row with a {schema.target!r}: add labelled rows")
+        raise InputError(
+            "target-missing",
+            f"{options.source} has no row with a {schema.target!r}: add labelled rows",
+        )
     labelled = whole_classes(labelled, schema)
     if options.join_variants:
         labelled = join_variants(labelled, schema)

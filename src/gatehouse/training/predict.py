@@ -30,7 +30,9 @@ PATIENCE = 5.0  # seconds between two lines of progress
 def predict(project: Project, source: Path, out: Path) -> str:
     """Predict each row of a CSV or Parquet file; the target column need not be there."""
     if out.suffix.lower() not in (".csv", *PARQUET):
-        raise InputError(f"{out} ends in neither .csv nor .parquet: choose one of them for OUT")
+        raise InputError(
+            "suffix-unknown", f"{out} ends in neither .csv nor .parquet: choose one of them for OUT"
+        )
     digest = model_digest(project / MODEL)
     pieces = predicted(source, load_model(project / MODEL), load_params(project).ingest)
     first = next(pieces)
@@ -79,8 +81,9 @@ def _checked(table: pa.Table, model: Model, source: Path) -> pa.Table:
     missing = [name for name in model.columns if name not in table.column_names]
     if missing:
         raise InputError(
+            "column-missing",
             f"{source} lacks the columns {', '.join(map(repr, missing[:5]))}"
-            f"{' and others' if len(missing) > 5 else ''}, which the model needs: add them"
+            f"{' and others' if len(missing) > 5 else ''}, which the model needs: add them",
         )
     for name, column in model.columns.items():
         values, want = table[name], ARROW_TYPES[column.type]
@@ -92,7 +95,8 @@ def _checked(table: pa.Table, model: Model, source: Path) -> pa.Table:
             values = values.cast(want, safe=False)
         else:
             raise InputError(
-                f"{source}: column {name!r} has values that are no {column.type}: correct them"
+                "column-type",
+                f"{source}: column {name!r} has values that are no {column.type}: correct them",
             )
         table = table.set_column(table.column_names.index(name), name, values)
     return table
@@ -103,4 +107,6 @@ def _same(table: pa.Table, schema: pa.Schema, source: Path) -> pa.Table:
     try:
         return table.cast(schema)
     except pa.ArrowInvalid:
-        raise InputError(f"{source} holds whole numbers beyond 64 bits: make them text") from None
+        raise InputError(
+            "number-too-large", f"{source} holds whole numbers beyond 64 bits: make them text"
+        ) from None

@@ -63,5 +63,7 @@ def best_params(
             f"({time.perf_counter() - start:.1f} s)"
         )
     if max(scores) == -np.inf:
-        raise InputError("every trial of the search failed: correct search.space in params.yaml")
+        raise InputError(
+            "search-failed", "every trial of the search failed: correct search.space in params.yaml"
+        )
     return dict(trials[int(np.argmax(scores))])

@@ -83,8 +83,9 @@ def held_out(
         known = at[np.isfinite(at)]
         if known.size == 0:
             raise InputError(
+                "time-missing",
                 f"column {schema.time_column!r} has no time in it: name another time_column "
-                "in schema.yaml, or none"
+                "in schema.yaml, or none",
             )
         # A row without a time trains: it cannot be said to lie after the others.
         cut = np.quantile(known, 1 - options.test_fraction, method="lower")
@@ -119,8 +120,9 @@ def split(project: Project) -> str:
     test = held_out(table, schema, side, options)
     if test.all() or not test.any():
         raise InputError(
+            "split-empty",
             f"{table.num_rows} rows in {DATASET} leave one side of the split empty: add rows, or "
-            "set identity: occurrence in schema.yaml"
+            "set identity: occurrence in schema.yaml",
         )
     table = table.append_column(ROW_ID, pa.array(ids))
     by = [schema.time_column, ROW_ID] if schema.time_column else [ROW_ID]

@@ -39,7 +39,9 @@ def convert(model: Model) -> bytes:
     for name, transformer, labels in steps["features"].transformers_:
         labels = [str(label) for label in labels]
         if name.startswith("text"):
-            raise InputError("ONNX has no form of `role: text` that is surely the same")
+            raise InputError(
+                "onnx-no-text", "ONNX has no form of `role: text` that is surely the same"
+            )
         columns = [made[label] for label in labels]
         if not columns:
             continue

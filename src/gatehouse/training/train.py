@@ -36,7 +36,10 @@ def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
     """Target values as class positions (int64), or as float64 for regression."""
     if schema.task == "regression":
         if not pd.api.types.is_numeric_dtype(values):
-            raise InputError(f"target {schema.target!r} is no number: correct task in schema.yaml")
+            raise InputError(
+                "target-no-number",
+                f"target {schema.target!r} is no number: correct task in schema.yaml",
+            )
         return values.to_numpy(dtype=np.float64)
     if pd.api.types.is_float_dtype(values):
         values = values.astype("int64")
@@ -44,8 +47,9 @@ def encode_target(values: pd.Series, schema: Schema) -> npt.NDArray[Any]:
     codes = pd.Categorical(labels, categories=schema.labels).codes.astype(np.int64)
     if (codes < 0).any():
         raise InputError(
+            "class-unknown",
             f"{(codes < 0).sum()} rows have a {schema.target!r} that is not among classes in "
-            "schema.yaml: add the class there or correct the rows"
+            "schema.yaml: add the class there or correct the rows",
         )
     return np.asarray(codes)
 
@@ -55,7 +59,9 @@ def train(project: Project) -> str:
     schema, params = load_schema(project), load_params(project)
     columns = schema.features
     if not columns:
-        raise InputError("schema.yaml has no column with role feature: give at least one")
+        raise InputError(
+            "no-feature-left", "schema.yaml has no column with role feature: give at least one"
+        )
     names = [*columns, schema.target]
     frame = to_frame(pq.read_table(project / TRAIN, columns=list(dict.fromkeys(names))))
     if schema.time_column:
@@ -63,15 +69,17 @@ def train(project: Project) -> str:
     target = encode_target(frame[schema.target], schema)
     if schema.task != "regression" and np.unique(target).size < 2:
         raise InputError(
+            "target-constant",
             f"all {len(target)} training rows have the same {schema.target!r}: "
-            "there is nothing to learn; add rows of another class"
+            "there is nothing to learn; add rows of another class",
         )
     # With a shift, the zero that stands for a missing value would be another one.
     shift = {} if params.features.impute_numeric == "zero" else shifts(frame, columns)
     derive = derived(project, plain_columns(frame, columns), columns)
     if derive and (twice := {part.label for part in parts(columns)} & set(derive.names)):
         raise InputError(
-            f"{derive.path}: derive gives {min(twice)!r}, a feature of its own: rename it"
+            "derive-columns",
+            f"{derive.path}: derive gives {min(twice)!r}, a feature of its own: rename it",
         )
     features = build_features(frame, columns, shift, derive)
     choice: dict[str, Any] = {}
@@ -105,8 +113,9 @@ def built(project: Project, params: Params, schema: Schema) -> Any:
         return None
     if not all(hasattr(made, name) for name in ("fit", "predict", "get_params", "set_params")):
         raise InputError(
+            "build-result",
             f"build of model.py gives a {type(made).__name__}: let it return an estimator with the "
-            "scikit-learn interface, or None for what params.yaml says"
+            "scikit-learn interface, or None for what params.yaml says",
         )
     seeds = [name for name, value in made.get_params().items() if value is None]
     seeds = [name for name in seeds if name.rpartition("__")[2] == "random_state"]
@@ -166,11 +175,13 @@ def _fit(
     except (ValueError, TypeError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         raise InputError(
-            f"{path} cannot be fitted ({reason}): correct model, features or search in params.yaml"
+            "fit-failed",
+            f"{path} cannot be fitted ({reason}): correct model, features or search in params.yaml",
         ) from None
     if schema.task != "regression" and not hasattr(pipeline, "predict_proba"):
         raise InputError(
+            "no-probabilities",
             f"{path} gives no probabilities: choose a classifier with predict_proba, or "
-            "wrap it in sklearn.calibration.CalibratedClassifierCV"
+            "wrap it in sklearn.calibration.CalibratedClassifierCV",
         )
     return pipeline, best

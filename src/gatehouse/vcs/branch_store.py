@@ -63,7 +63,7 @@ class Branch:
         listed = git(self.project, "rev-list", top, *words) if top else ""
         if listed is None:
             fix = f"run `git fetch origin {self.name}`"
-            raise Stop(f"git cannot read branch {self.name}: {fix}")
+            raise Stop("branch-unreadable", f"git cannot read branch {self.name}: {fix}")
         return listed.split()
 
     def text(self, made: str, file: str) -> str | None:
@@ -85,7 +85,7 @@ class Branch:
                 return made
             say(f"{self.verb}: somebody else was first, so look again")
         again = f"{self.name} changed {TRIES} times meanwhile: run the same again"
-        raise Stop(again, INFRASTRUCTURE)
+        raise Stop("branch-moved", again, INFRASTRUCTURE)
 
     def commit(self, draft: Draft, top: str) -> str:
         """A commit of ``draft`` on top of ``top``, which nothing points to yet."""

@@ -24,10 +24,15 @@ ATTRIBUTES = "* -text -delta -diff\n"  # what this machine's git does to text, n
 def push(project: Project) -> int:
     """Push the data, the run cache and the branch that is checked out; idempotent."""
     if git(project, "rev-parse", "--verify", "HEAD") is None:
-        raise Stop("git has no commit here: `git init -b main && git add . && git commit`")
+        raise Stop(
+            "no-commit", "git has no commit here: `git init -b main && git add . && git commit`"
+        )
     push_data(project)
     if not has_origin(project):
-        raise Stop("git has no remote: `git remote add origin URL`, then `gatehouse push` again")
+        raise Stop(
+            "no-remote",
+            "git has no remote: `git remote add origin URL`, then `gatehouse push` again",
+        )
     patiently("push", partial(_push_branch, project))
     return GOOD
 
@@ -64,8 +69,9 @@ def _push_data(project: Project, pointers: tuple[str, ...]) -> None:
         states = repo.status(cloud=True)
     if lost := sorted(path for path, state in states.items() if state in ("missing", "new")):
         raise Stop(
+            "data-lost",
             f"{', '.join(lost)} cannot be pushed, being neither in the cache nor in the remote as "
-            "recorded: run `make pipeline`, commit, then `gatehouse push` again"
+            "recorded: run `make pipeline`, commit, then `gatehouse push` again",
         )
     say("push: data and run cache are in the DVC remote")
 
@@ -127,9 +133,10 @@ def _refuse_large(project: Project, known: set[str]) -> None:
     for name in new:
         (project / FOLDER / name).unlink()
     raise Stop(
+        "branch-too-large",
         f"{what} that branch {BRANCH} takes, and nothing was pushed: take a bucket instead, "
         "`dvc remote add --default --force storage s3://BUCKET/PATH`, see Gatehouse's "
-        "docs/data-remote.md"
+        "docs/data-remote.md",
     )
 
 
@@ -147,7 +154,8 @@ def _push_branch(project: Project) -> None:
     done = run(project, "push", "--quiet", *([] if own else ["--set-upstream", "origin", "HEAD"]))
     if "[rejected]" in done.stderr:
         raise Stop(
-            f"{branch} has new commits on origin: `git pull --rebase`, then `gatehouse push`"
+            "branch-moved",
+            f"{branch} has new commits on origin: `git pull --rebase`, then `gatehouse push`",
         )
     if done.returncode:
         raise failed("pushed", done, branch)

@@ -38,7 +38,9 @@ def tracked(texts: dict[str, str]) -> dict[str, str]:
             for out in (_yaml(text) or {}).get("outs") or []:
                 found[(Path(path).parent / out["path"]).as_posix()] = str(out["md5"])
         except Damage:
-            raise Stop(f"{path} is damaged: restore it with `git checkout {path}`") from None
+            raise Stop(
+                "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
+            ) from None
     return found
 
 
@@ -62,6 +64,7 @@ def dvc_get(project: Project, path: str, made_by: str, out: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise Stop(
+            "data-not-pushed",
             f"{path} of {made_by[:9]} is in no cache or remote ({last}): run `dvc push` where it "
             "was made, or `dvc fetch --all-commits` here",
             INFRASTRUCTURE,
@@ -75,7 +78,7 @@ def config(project: Project) -> configparser.ConfigParser:
         files = [project / ".dvc/config", project / ".dvc/config.local"]
         read.read(files, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
-        raise Stop(".dvc/config cannot be read: `git checkout .dvc/config`") from None
+        raise Stop("dvc-config", ".dvc/config cannot be read: `git checkout .dvc/config`") from None
     return read
 
 
@@ -94,13 +97,14 @@ def repository(project: Project, what: str) -> Iterator[Any]:
         raise
     except (ConfigError, ImportError) as error:
         raise Stop(
+            "dvc-config",
             f"{_line(str(error))}: correct the DVC remote in .dvc/config, or add what it needs to "
-            "requirements/train.in"
+            "requirements/train.in",
         ) from None
     except Exception as error:  # each kind of remote has errors of its own
         cause = error.__cause__ or error
         reason = _line(str(cause)) or type(cause).__name__
-        raise Stop(f"{what} ({reason})", INFRASTRUCTURE) from None
+        raise Stop("dvc-failed", f"{what} ({reason})", INFRASTRUCTURE) from None
 
 
 def recorded(project: Project, path: Path) -> dict[str, str]:
@@ -118,7 +122,9 @@ def recorded(project: Project, path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except Damage:
-        raise Stop(f"{path} is damaged: restore it with `git checkout {path}`") from None
+        raise Stop(
+            "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
+        ) from None
 
 
 def cache(project: Project) -> Path:

@@ -101,7 +101,9 @@ def failed(deed: str, done: subprocess.CompletedProcess[str], branch: str) -> St
     """Why git could not, as the error of the infrastructure that it is."""
     said = [line for line in done.stderr.splitlines() if line.strip() and line[:5] != "hint:"]
     why = next((line for line in said if "rejected]" in line), (said or ["no message"])[-1])
-    return Stop(f"{branch} could not be {deed} ({' '.join(why.split())})", INFRASTRUCTURE)
+    return Stop(
+        "push-refused", f"{branch} could not be {deed} ({' '.join(why.split())})", INFRASTRUCTURE
+    )
 
 
 def patiently(verb: str, step: Callable[[], T]) -> T:
@@ -111,11 +113,11 @@ def patiently(verb: str, step: Callable[[], T]) -> T:
         try:
             return step()
         except Stop as stop:
-            if stop.code != INFRASTRUCTURE:
+            if stop.exit_code != INFRASTRUCTURE:
                 raise
             if not left:
                 text = f"{stop}, {TRIES} tries failed: see that the remote can be reached"
-                raise Stop(text, INFRASTRUCTURE) from None
+                raise Stop("git-failed", text, INFRASTRUCTURE) from None
             say(f"{verb}: {stop}, trying again in {pause:g} s")
         time.sleep(pause)
         pause *= 3

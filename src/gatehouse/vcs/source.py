@@ -33,7 +33,7 @@ def fetch_source(project: Project) -> int:
     """
     said = read_section(project / "params.yaml", "ingest").get("source")
     if not isinstance(said, str):
-        raise Stop("params.yaml names no ingest.source: say where the table lies")
+        raise Stop("source-unnamed", "params.yaml names no ingest.source: say where the table lies")
     source, cache = project / said, dvc.cache(project)
     made = dvc.recorded(project, Path("dvc.lock"))
     recorded = dvc.recorded(project, Path(f"{said}.dvc"))
@@ -45,7 +45,7 @@ def fetch_source(project: Project) -> int:
             if made:
                 patiently("data", partial(_fetch_made, project))
         except Stop as stop:
-            if lacking or stop.code != INFRASTRUCTURE:
+            if lacking or stop.exit_code != INFRASTRUCTURE:
                 raise
             say(f"data: {stop}; what is not here is made again")
     for path, md5 in recorded.items():
@@ -59,7 +59,10 @@ def fetch_source(project: Project) -> int:
             [sys.executable, str(FETCH)], check=False, cwd=project.root
         ).returncode
     if not md5:
-        raise Stop(f"{said} is neither here nor in a DVC remote: put the file in its place")
+        raise Stop(
+            "source-missing",
+            f"{said} is neither here nor in a DVC remote: put the file in its place",
+        )
     pulled = patiently("data", lambda: _pull(project, said, md5))
     _refuse_damaged(pulled, source, md5)
     return GOOD
@@ -91,16 +94,18 @@ def _pull(project: Project, said: str, md5: str) -> Path:
                 raise
         except NoRemoteError:
             raise Stop(
+                "source-missing",
                 f"{said} is not here and no DVC remote is set: put the file in its place, or name "
-                "the remote with `dvc remote add --default`"
+                "the remote with `dvc remote add --default`",
             ) from None
         except FileNotFoundError as error:
             cause = error.__cause__ or error
             if not isinstance(cause, FileNotFoundError) and getattr(cause, "status", 0) != 404:
                 raise
             raise Stop(
+                "data-not-pushed",
                 f"{said} is in no cache or remote, data not pushed: run `gatehouse push` (or "
-                f"`dvc push`) where {said}.dvc was committed"
+                f"`dvc push`) where {said}.dvc was committed",
             ) from None
         return Path(repo.cache.local.path)
 
@@ -119,8 +124,9 @@ def _refuse_damaged(cache: Path, file: Path, md5: str) -> None:
     if dvc.md5_of(file) == found:
         file.unlink()
     raise Stop(
+        "data-damaged",
         f"{file} is damaged, its digest is {found} and not {md5} as recorded: the damaged copy was "
-        "removed, run the same again to fetch or make it afresh"
+        "removed, run the same again to fetch or make it afresh",
     )
 
 

@@ -130,4 +130,7 @@ def _same(mapping: dict[Any, Any], labels: list[str], where: str) -> None:
         what = "names a class twice"
     else:
         return
-    raise Stop(f"{PATH}: {where} {what}: name every class of schema.yaml once, as it stands there")
+    raise Stop(
+        "canvas-classes",
+        f"{PATH}: {where} {what}: name every class of schema.yaml once, as it stands there",
+    )

@@ -121,7 +121,7 @@ def image_setting(project: Project, name: str) -> str:
         return ""  # the image stays in the engine that built it
     said: str = told or getattr(load(project).image, name)
     if not said and name != "repository":
-        raise Stop(f"{PATH} has no image.{name}: say which image that is")
+        raise Stop("deploy-no-image", f"{PATH} has no image.{name}: say which image that is")
     return said.lower() if name == "repository" else said  # a registry takes no capitals
 
 
@@ -129,7 +129,10 @@ def environment(project: Project, name: str) -> Environment:
     """Raises ``Stop`` for a name or a setting that cannot be followed."""
     place = getattr(load(project).environments, name, None) if name in NAMES else None
     if place is None:
-        raise Stop(f"{PATH} describes no environment {name}: say staging or production")
+        raise Stop(
+            "deploy-no-environment",
+            f"{PATH} describes no environment {name}: say staging or production",
+        )
     host = os.environ.get(f"{name.upper()}_HOST") or place.host
     return Environment(
         **place.model_dump(include=set(Place.model_fields) - {"host"}),

@@ -50,7 +50,9 @@ def read(path: Path, model: type[Read], words: dict[str, str] | None = None) -> 
         message = (WORDS | (words or {})).get(first["type"], message)
         if first["type"] == "extra_forbidden":
             message += _nearest(model, where)
-        raise InputError(f"{path}: {field}: {message}: correct this entry") from None
+        raise InputError(
+            "config-entry", f"{path}: {field}: {message}: correct this entry"
+        ) from None
 
 
 def _nearest(model: type[BaseModel], where: list[str]) -> str:

@@ -91,7 +91,7 @@ class Schema(File):
     def decided_task(self) -> Task:
         """The task; only a schema that was never filled has none."""
         if self.task == "auto":
-            raise InputError(f"{PATH} has no task yet: run `gatehouse schema`")
+            raise InputError("schema-no-task", f"{PATH} has no task yet: run `gatehouse schema`")
         return self.task
 
     @property
@@ -115,6 +115,7 @@ def load_schema(project: Project, *, filled: bool = True) -> Schema:
     schema = read(project / PATH, Schema)
     if filled and (not schema.columns or schema.task == "auto"):
         raise InputError(
-            f"{PATH} describes no columns yet: run `gatehouse schema`, review it, commit it"
+            "schema-no-columns",
+            f"{PATH} describes no columns yet: run `gatehouse schema`, review it, commit it",
         )
     return schema

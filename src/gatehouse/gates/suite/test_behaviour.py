@@ -78,14 +78,18 @@ class Asked:
             same = self.rows[column].isna() if pd.isna(cell) else self.rows[column] == cell
             self.rows = self.rows[same.to_numpy(dtype=bool, na_value=False)]
         if not len(self.rows):
-            raise InputError(f"{self.name}: no test row is as `where` says: choose others")
+            raise InputError(
+                "behaviour-no-row", f"{self.name}: no test row is as `where` says: choose others"
+            )
         chosen = np.linspace(0, len(self.rows) - 1, min(ROWS, len(self.rows))).astype(int)
         self.rows = self.rows.iloc[chosen]
         self.before = model.predict(self.rows)
 
     def column(self, name: str) -> pd.Series:
         if name not in self.model.columns:
-            raise InputError(f"{self.name}: the model has no column {name!r}: correct it")
+            raise InputError(
+                "behaviour-column", f"{self.name}: the model has no column {name!r}: correct it"
+            )
         return self.rows[name]
 
     def cells(self, name: str, value: Any, count: int) -> Any:
@@ -98,11 +102,16 @@ class Asked:
         """Which output a class is; None where the model predicts numbers."""
         if self.model.task == "regression":
             if label is not None:
-                raise InputError(f"{self.name}: the model predicts numbers: leave out class")
+                raise InputError(
+                    "behaviour-class", f"{self.name}: the model predicts numbers: leave out class"
+                )
             return None
         labels = [label_text(known) for known in self.model.classes]
         if label is None or label_text(label) not in labels:
-            raise InputError(f"{self.name}: class must be one of {', '.join(labels)}: correct it")
+            raise InputError(
+                "behaviour-class",
+                f"{self.name}: class must be one of {', '.join(labels)}: correct it",
+            )
         return labels.index(label_text(label))
 
     def typical(self, name: str) -> Any:
@@ -130,13 +139,15 @@ def invariance(entry: Invariance, asked: Asked) -> None:
 def direction(entry: Direction, asked: Asked) -> None:
     values, output = asked.column(entry.column), asked.position(entry.of)
     if ("add" in entry.model_fields_set) == ("to" in entry.model_fields_set):
-        raise InputError(f"{asked.name}: give either add or set: correct it")
+        raise InputError("behaviour-change", f"{asked.name}: give either add or set: correct it")
     if entry.add is None:
         cells = asked.cells(entry.column, entry.to, len(asked.rows))
     elif asked.model.columns[entry.column].type in NUMBERS:
         cells = values + entry.add
     else:
-        raise InputError(f"{asked.name}: {entry.column!r} is no number to add to: give set")
+        raise InputError(
+            "behaviour-change", f"{asked.name}: {entry.column!r} is no number to add to: give set"
+        )
     moved = asked.model.predict(asked.rows.assign(**{entry.column: cells})) - asked.before
     moved = (moved if output is None else moved[:, output]) * (1 if entry.goes == "up" else -1)
     scale = asked.truth.std() if output is None else 1.0
@@ -158,7 +169,10 @@ def minimum(entry: Minimum, asked: Asked) -> None:
     answers = np.stack([asked.model.predict(pd.DataFrame(row))[0] for row in made])
     low, high = entry.min, entry.max
     if (low is None and high is None) == (asked.model.task == "regression"):
-        raise InputError(f"{asked.name}: give class, or min and max for numbers: correct it")
+        raise InputError(
+            "behaviour-expectation",
+            f"{asked.name}: give class, or min and max for numbers: correct it",
+        )
     output = asked.position(entry.of)
     if output is not None:
         holds(answers.argmax(axis=1) == output, entry, "gets another class")
@@ -195,13 +209,18 @@ def label(entry: Any) -> str:
 @pytest.mark.parametrize("entry", declared(), ids=label)
 def test_behaviour(entry: Any, model: Model, tested: Tested) -> None:
     if not isinstance(entry, dict):
-        raise InputError("behaviour.yaml must be a list of entries under `behaviours`: correct it")
+        raise InputError(
+            "behaviour-form",
+            "behaviour.yaml must be a list of entries under `behaviours`: correct it",
+        )
     try:
         behaviour: Behaviour = TypeAdapter[Any](Any_kind).validate_python(entry)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         fault = ": ".join([*map(str, first["loc"][1:]), first["msg"]])
-        raise InputError(f"behaviour.yaml, {label(entry)!r}: {fault}: correct it") from None
+        raise InputError(
+            "behaviour-form", f"behaviour.yaml, {label(entry)!r}: {fault}: correct it"
+        ) from None
     asked = Asked(behaviour, model, tested)
     match behaviour:
         case Invariance():
