@@ -284,15 +284,15 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "a file more": (
         lambda p: p.write("model/extra.py", ""),
-        "signed: model/extra.py was not there\n",
+        "signed: model/extra.py was not there [signature-wrong]\n",
     ),
     "a file more, which git ignores": (
         lambda p: p.write("model/.gitignore", ""),
-        "signed: model/.gitignore was not there\n",
+        "signed: model/.gitignore was not there [signature-wrong]\n",
     ),
     "a file less": (
         lambda p: (p.path / "model/model.onnx").unlink(),
-        "signed: model/model.onnx is gone\n",
+        "signed: model/model.onnx is gone [signature-wrong]\n",
     ),
     "no model": (lambda p: p.run("rm", "-r", "model"), "model is not there"),
     "a link": (

@@ -278,7 +278,7 @@ def test_without_a_broker_it_ends_with_one_sentence(made: Made, kind: str) -> No
         assert consumer.process.wait(30) == 3
         assert consumer.said() == (
             "consume: the broker at 127.0.0.1:9 cannot be reached (ConnectionRefusedError): "
-            "start it, or correct BROKER_URL\n"
+            "start it, or correct BROKER_URL [broker-unreachable]\n"
         )
 
 

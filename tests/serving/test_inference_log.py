@@ -930,7 +930,7 @@ def test_the_verb_writes_records(verb: Any, here: Path, suffix: str) -> None:
     ("options", "said"),
     [
         ({"out": Path("x.txt")}, "neither .parquet nor .csv"),
-        ({"since": "soon"}, "--since 'soon' is no time"),
+        ({"since": "soon"}, "--since is 'soon', no time"),
         ({"days": 0}, "--days must be"),
         ({"days": 3, "since": "2026-11-01"}, "give one of the two"),
         ({"since": "2027-11-01"}, "the window ends before it begins"),

@@ -5,9 +5,9 @@ Nothing heavy is imported, so that a service can ask before it loads a model.
 
 import hashlib
 from pathlib import Path
-from typing import Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
-from .errors import InputError, Stop
+from .errors import CLOSED, InputError, Stop
 from .files import read_json
 
 MODEL = Path("model")
@@ -49,6 +49,18 @@ def code_digest(folder: Path) -> str:
         name = path.relative_to(folder.parent).as_posix()
         total.update(f"{name} {file_digest(path)}\n".encode())
     return f"sha256:{total.hexdigest()}"
+
+
+def blessing(root: Path) -> dict[str, Any]:
+    """What ``blessing.json`` says; raises ``Stop`` (1) where it does not bless the model here."""
+    said = read_json(root / "blessing.json")
+    if said.get("blessed") is not True or said.get("model_digest") != model_digest(root / MODEL):
+        raise Stop(
+            "model-not-blessed",
+            "the model is not blessed, or not the one that was: see `make gate`",
+            CLOSED,
+        )
+    return said
 
 
 def blessed(root: Path) -> Blessed:

@@ -12,15 +12,18 @@ def now() -> datetime:
     Raises ``Stop`` where AS_OF is no ISO 8601 time. Without a zone it is UTC.
     """
     said = os.environ.get("AS_OF", "").strip()
-    if not said:
-        return datetime.now(UTC)
+    return moment(said, "AS_OF") if said else datetime.now(UTC)
+
+
+def moment(said: str, name: str) -> datetime:
+    """The moment that ``name`` says in ISO 8601, UTC without a zone; raises ``Stop`` for none."""
     try:
-        moment = datetime.fromisoformat(said)
+        found = datetime.fromisoformat(said)
     except ValueError:
         raise Stop(
-            "time-form", f"AS_OF is {said[:40]!r}, no time: give it as 2026-03-01T06:00:00Z"
+            "time-form", f"{name} is {said[:40]!r}, no time: give it as 2026-03-01T06:00:00Z"
         ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
 def text(moment: datetime) -> str:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +66,12 @@ def log(
 
 def window(since: str | None, until: str | None, days: float | None) -> tuple[datetime, datetime]:
     """From and until; without an end it is now, without a begin it is so many days before."""
-    end = _moment(until, "--until") if until else clock.now()
+    end = clock.moment(until, "--until") if until else clock.now()
     if since and days is not None:
         raise Stop("window-twice", "--since and --days say the same thing: give one of the two")
     if days is not None and not 0 < days <= MOST_DAYS:
         raise Stop("window-days", f"--days must be a number above 0 and not over {MOST_DAYS:g}")
-    begin = _moment(since, "--since") if since else end - clock.days(days or DAYS)
+    begin = clock.moment(since, "--since") if since else end - clock.days(days or DAYS)
     if not timedelta(0) < end - begin <= clock.days(MOST_DAYS):
         raise Stop(
             "window-order",
@@ -141,16 +141,6 @@ def _plain(text: str) -> str:
 
 def _prefixed(counts: Mapping[str, int]) -> dict[str, int]:
     return {f"labels: {name}" if name != "labels" else name: n for name, n in counts.items()}
-
-
-def _moment(text: str, option: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Stop(
-            "time-form", f"{option} {text[:40]!r} is no time: give it as 2026-03-01T06:00Z"
-        ) from None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _write(table: "pa.Table", out: Path) -> None:

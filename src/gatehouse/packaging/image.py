@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core.console import paint, say
-from gatehouse.core.errors import CLOSED, GOOD, Stop
-from gatehouse.core.files import read_json, write_json
+from gatehouse.core.errors import CLOSED, GOOD
+from gatehouse.core.files import write_json
 from gatehouse.core.project import Project
 
 STATEMENT = Path("reports/image.json")
@@ -22,20 +22,10 @@ def refuse_unblessed(project: Project) -> dict[str, Any]:
 
     What an older model was found to be is gone by then.
     """
-    from gatehouse.core.digests import MODEL, model_digest
-
-    from .build import BLESSING
+    from gatehouse.core.digests import blessing
 
     (project / STATEMENT).unlink(missing_ok=True)
-    blessing = read_json(project / BLESSING)
-    digest = model_digest(project / MODEL)
-    if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
-        raise Stop(
-            "model-not-blessed",
-            "the model is not blessed, or not the one that was: see `make gate`",
-            CLOSED,
-        )
-    return blessing
+    return blessing(project.root)
 
 
 def image(project: Project, *, as_json: bool) -> int:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core.console import say
-from gatehouse.core.digests import MODEL, model_digest
-from gatehouse.core.errors import CLOSED, GOOD, InputError, Stop
-from gatehouse.core.files import read_json, read_yaml
+from gatehouse.core.digests import blessing
+from gatehouse.core.errors import GOOD, InputError, Stop
+from gatehouse.core.files import read_yaml
 from gatehouse.core.project import Project
 
 
@@ -74,7 +74,7 @@ def batch(
     from .sinks import sink_of
     from .source import fetch
 
-    start, blessed = time.monotonic(), _blessed(project)
+    start, blessed = time.monotonic(), blessing(project.root)["model_digest"]
     schema = read_yaml(project / "schema.yaml")
     key = key or schema.get("id_column")
     said: dict[str, Any] = {"source": shown(source), "out": shown(out), "done": "written"}
@@ -103,19 +103,6 @@ def batch(
             inference_log.publish(lines, log, current)
         said |= {"rows": answers.rows, "seconds": round(time.monotonic() - start, 1)}
     return _tell(said, as_json)
-
-
-def _blessed(project: Project) -> str:
-    """The digest of the model in model/, which ``blessing.json`` must bless."""
-    digest = model_digest(project / MODEL)
-    blessing = read_json(project / "blessing.json")
-    if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
-        raise Stop(
-            "model-not-blessed",
-            "the model is not blessed, or not the one that was: see `make gate`",
-            CLOSED,
-        )
-    return digest
 
 
 def _predict(project: Project, file: Path, predicted: Path, names: dict[Path, str]) -> None:
