@@ -1,37 +1,16 @@
 """Candidates as a pipeline and ``make image`` would leave them, and what git says of them."""
 
 import hashlib
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from gate_files import put
-
-
-def git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+from repositories import git
 
 
 def tip(origin: Path, branch: str) -> str:
     return git("-C", str(origin), "rev-parse", "--verify", branch)
-
-
-def refused(deed: Callable[[], Any], code: int, *sentence: str) -> str:
-    """The one sentence that ``deed`` ends with, of which these are parts."""
-    from gatehouse.core.errors import Stop
-
-    with pytest.raises(Stop) as stopped:
-        deed()
-    said = str(stopped.value)
-    assert stopped.value.exit_code == code, said
-    assert "\n" not in said
-    assert [part for part in sentence if part not in said] == [], said
-    return said
 
 
 def candidate(

@@ -3,7 +3,6 @@
 import hashlib
 import http.server
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import repositories
 import yaml
 from projects import rendered
+from repositories import flip
 
 from gatehouse.core.project import Project
 
@@ -25,19 +26,6 @@ OTHER = CONTENT[::-1]
 OTHER_MD5 = hashlib.md5(OTHER, usedforsecurity=False).hexdigest()
 LIST = json.dumps([{"md5": OTHER_MD5, "relpath": "part.csv"}]).encode()
 LIST_MD5 = hashlib.md5(LIST, usedforsecurity=False).hexdigest()
-
-
-def flip(path: Path, *, keep_time: bool = False) -> str:
-    """Change one bit in the middle of a file, whatever its mode; return its new digest."""
-    before = path.stat()
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
-    path.chmod(before.st_mode)
-    if keep_time:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def store(folder: Path, content: bytes = CONTENT, md5: str = MD5) -> Path:
@@ -81,15 +69,7 @@ def fetch() -> int:
 
 def refused(code: int, *sentence: str) -> str:
     """The one sentence with which fetching ends; it holds all of ``sentence``."""
-    from gatehouse.core.errors import Stop
-
-    with pytest.raises(Stop) as stopped:
-        fetch()
-    said = str(stopped.value)
-    assert stopped.value.exit_code == code, said
-    assert "\n" not in said
-    assert [part for part in sentence if part not in said] == [], said
-    return said
+    return repositories.refused(fetch, code, *sentence)
 
 
 # --- fetching -------------------------------------------------------------------------------

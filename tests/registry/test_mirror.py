@@ -13,7 +13,8 @@ import pytest
 from brokers import Server, eventually
 from manifests import name_project
 from projects import rendered
-from records import candidate, git
+from records import candidate
+from repositories import git
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from gate_files import put
-from records import candidate, digest, git, refused, tip
+from records import candidate, digest, tip
+from repositories import git, refused
 
 from gatehouse.core.project import Project
 

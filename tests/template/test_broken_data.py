@@ -4,26 +4,15 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from baked import BakedProject
 from conftest import bake_into
+from repositories import flip
 
 pytestmark = pytest.mark.slow
-
-
-def flip(path: Path) -> str:
-    """Change one bit in the middle of a file, whatever its mode; return its new digest."""
-    before = path.stat()
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
-    path.chmod(before.st_mode)
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def orders(rows: int = 400) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Git in tests: commands, refusals, and what lies on an origin."""
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ def git(*words: str, code: int = 0) -> str:
     return done.stdout.strip()
 
 
-def refused(deed: Callable[[], int], code: int, *sentence: str) -> str:
+def refused(deed: Callable[[], object], code: int, *sentence: str) -> str:
+    """The one sentence that ``deed`` ends with, of which these are parts."""
     with pytest.raises(Stop) as stopped:
         deed()
     said = str(stopped.value)
@@ -30,11 +32,14 @@ def tip(origin: Path, branch: str = "dvc-storage") -> str:
     return git("-C", str(origin), "rev-parse", "--verify", branch)
 
 
-def flip(path: Path) -> str:
+def flip(path: Path, *, keep_time: bool = False) -> str:
     """Change one bit in the middle of a file, whatever its mode; return its new digest."""
-    mode, content = path.stat().st_mode, bytearray(path.read_bytes())
+    before = path.stat()
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(content)
-    path.chmod(mode)
+    path.chmod(before.st_mode)
+    if keep_time:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     return hashlib.md5(content, usedforsecurity=False).hexdigest()

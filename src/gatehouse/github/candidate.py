@@ -54,15 +54,7 @@ def decide(project: Project) -> int:
     _git(project, "checkout", "--quiet", "-B", _branch("retrain", made.key))
     _git(project, "add", "--", *_changed(project))
     message = f"Retrain: {made.trigger}\n\n{made.why}\n"
-    _git(
-        project,
-        *somebody(project, "Gatehouse"),
-        "commit",
-        "--quiet",
-        "--allow-empty",
-        "-m",
-        message,
-    )
+    _commit(project, message)
     return GOOD
 
 
@@ -107,15 +99,7 @@ def _quarantine(project: Project, key: str, base: str) -> None:
     reports = [str(path) for path in (project / "reports").glob("*") if path.suffix in kinds]
     _git(project, "add", "--force", "--", *reports)
     message = "Quarantine: these data broke the gate"
-    _git(
-        project,
-        *somebody(project, "Gatehouse"),
-        "commit",
-        "--quiet",
-        "--allow-empty",
-        "-m",
-        message,
-    )
+    _commit(project, message)
     if names:
         data_branch.push_data(project, *names)
     _push(project, f"+HEAD:refs/heads/{branch}")
@@ -261,6 +245,11 @@ def _push(project: Project, refs: str) -> None:
     done = run(project, "push", "--quiet", "--no-verify", "origin", refs)
     if done.returncode:
         raise failed("pushed", done, refs.rpartition("/")[2])
+
+
+def _commit(project: Project, message: str) -> None:
+    who = somebody(project, "Gatehouse")
+    _git(project, *who, "commit", "--quiet", "--allow-empty", "-m", message)
 
 
 def _git(project: Project, *words: str) -> None:
