@@ -1,6 +1,7 @@
 """The user's own code: functions of ``data.py``, ``features.py`` and ``model.py`` in ``src/``."""
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -11,7 +12,13 @@ from .errors import InputError
 from .project import Project
 
 SOURCE = Path("src")
+CONFINED = "GATEHOUSE_CONFINED"
 _added: list[str] = []
+
+
+def confined() -> bool:
+    """Whether the user's code is asked in a process that can do no harm: the judge says so."""
+    return os.environ.get(CONFINED) == "1"
 
 
 def hook(project: Project, module: str, function: str) -> Callable[..., Any] | None:
@@ -24,6 +31,12 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
     package = own_package(project)
     if package is None or not (file := package / f"{module}.py").exists():
         return None
+    if confined():
+        from .confine import Confined
+
+        root, source = str(project.root.resolve()), (project / SOURCE,)
+        asked = Confined("gatehouse.core.hooks:there", root, module, function, sees=source)
+        return asked if asked.found else None
     on_path(project)
     try:
         imported = importlib.import_module(f"{package.name}.{module}")
@@ -59,6 +72,11 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
     return own
 
 
+def there(root: str, module: str, function: str) -> Callable[..., Any] | None:
+    """``hook`` in the confined process."""
+    return hook(Project(Path(root)), module, function)
+
+
 def own_package(project: Project) -> Path | None:
     """The one package in ``src/``; None where there is none."""
     found = sorted(file.parent for file in (project / SOURCE).glob("*/__init__.py"))
@@ -73,10 +91,11 @@ def own_package(project: Project) -> Path | None:
 def on_path(project: Project) -> None:
     """Let the user's modules be imported, behind all that is installed.
 
-    Those of another project that this process has seen are forgotten.
+    Those of another project that this process has seen are forgotten. Where her code is confined,
+    nothing of it is.
     """
     source = str((project / SOURCE).absolute())
-    if source in sys.path:
+    if source in sys.path or confined():
         return
     for other in _added:
         sys.path.remove(other)

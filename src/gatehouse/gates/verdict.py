@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from gatehouse.core.config.rules import BOUNDS
@@ -19,6 +20,8 @@ from . import data_gate as data
 from . import distrust as results
 
 MOST = 10  # loosenings told one by one
+EXAM = Path("reports/exam.json")  # the judge's, where it judged: reasons and notes of its own
+AFTER = "catalogue"  # a stage that comes after the verdict
 
 
 def show(project: Project, *, as_json: bool) -> int:
@@ -46,8 +49,13 @@ def collect(project: Project) -> dict[str, Any]:
     verdict["loosened"] = found if in_ci else []
     verdict["own"] = own_stages.replaced(project)
     verdict["notes"] = [note for note in [results.note(project)] if note] if in_ci else found
-    verdict["reasons"] = found * in_ci + [f"data gate: {reason}" for reason in data_gate["reasons"]]
-    if data_gate["open"] is not True:
+    if (project / EXAM).exists():
+        exam = read_json(project / EXAM)
+        verdict["loosened"], verdict["notes"] = exam["reasons"], exam["notes"]
+    said = verdict["loosened"]
+    verdict["reasons"] = said + [f"data gate: {reason}" for reason in data_gate["reasons"]]
+    no_model = said and not (project / blessing.BLESSING).exists()
+    if data_gate["open"] is not True or no_model:
         return verdict
     verdict["blessing"] = judged = read_json(project / blessing.BLESSING)
     verdict["reasons"] = verdict["loosened"] + judged["reasons"]
@@ -86,7 +94,9 @@ def stale_stages(project: Project) -> list[str]:
             "dvc-failed", f"DVC cannot say whether the verdict is fresh ({reason}): mend that first"
         )
     found = json.loads(done.stdout)
-    return sorted(stage for stage, why in found.items() if why != ["always changed"])
+    return sorted(
+        name for name, why in found.items() if why != ["always changed"] and name != AFTER
+    )
 
 
 def lines(verdict: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from gatehouse.core.config.schema import NUMBERS, Column
 from gatehouse.core.errors import InputError
-from gatehouse.core.hooks import own_package, raised_at
+from gatehouse.core.hooks import confined, own_package, raised_at
 from gatehouse.core.project import Project
 
 from .arrays import nothing, utc
@@ -148,6 +148,11 @@ def _array(values: Sequence[Any], column: Column) -> npt.NDArray[Any]:
 
 
 def _function(text: bytes, path: str) -> Callable[..., Any] | None:
+    if confined():
+        from gatehouse.core.confine import Confined
+
+        asked = Confined("gatehouse.serving.derived:there", text, path)
+        return (lambda raw: _columns(asked(raw))) if asked.found else None
     space: dict[str, Any] = {"__name__": Path(path).stem, "__file__": path}
     try:
         exec(compile(text, path, "exec"), space)
@@ -161,10 +166,24 @@ def _function(text: bytes, path: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
+def there(text: bytes, path: str) -> Callable[..., Any] | None:
+    """``derive`` in the confined process, as a table."""
+    import pyarrow as pa
+
+    function = _function(text, path)
+    return (lambda raw: pa.table(_asked(function, path, raw))) if function else None
+
+
+def _columns(table: Any) -> dict[str, Any]:
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
 def _asked(function: Callable[..., Any], path: str, raw: Columns) -> dict[str, Any]:
     rows = len(next(iter(raw.values()), ()))
     try:
         found = function({name: values.copy() for name, values in raw.items()})
+    except InputError:
+        raise
     except Exception as error:  # its words may hold values of the data
         said = f"{FUNCTION} ended with {type(error).__name__}"
         raise InputError("hook-raised", f"{raised_at(error, path)}: {said}: correct it") from None

@@ -4,9 +4,12 @@ A skops file can name any Python type. Which types may be built is decided by ``
 ``gates.yaml``, not by the file; a pickle is never loaded.
 """
 
+import importlib.util
 import io
 import json
+import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +24,7 @@ from gatehouse.core.config.gates import trusted_types
 from gatehouse.core.config.schema import Column, Label, Task, label_text
 from gatehouse.core.digests import CARD, WEIGHTS
 from gatehouse.core.errors import InputError
+from gatehouse.core.hooks import SOURCE, confined
 
 from .derived import Derived, again
 from .features import build_features
@@ -106,8 +110,12 @@ def load(directory: Path, root: Path | None = None) -> Model:
         trusted = check_types(raw, directory, str(path))
         task, target, classes = card.pop("task"), card.pop("target"), card.pop("classes")
         columns = {name: Column(**column) for name, column in card.pop("columns").items()}
-        shift, pipeline = card.pop("shift", {}), skops.io.loads(raw, trusted=trusted)
-        derive = again(root or directory.parent, card, columns)
+        shift, above = card.pop("shift", {}), root or directory.parent
+        if confined() and (foreign := _foreign(trusted)):
+            pipeline: Any = _Elsewhere(raw, trusted, above / SOURCE, foreign)
+        else:
+            pipeline = skops.io.loads(raw, trusted=trusted)
+        derive = again(above, card, columns)
         return Model(pipeline, task, target, classes, columns, card, shift, derive)
     except InputError:
         raise
@@ -116,6 +124,58 @@ def load(directory: Path, root: Path | None = None) -> Model:
         raise InputError(
             "model-damaged", f"{directory}/ is damaged ({reason}): run `make pipeline`"
         ) from None
+
+
+def _foreign(types: list[str]) -> list[str]:
+    """The modules of types that are not installed: the user's own, which the judge imports not."""
+    tops = {name.partition(".")[0] for name in types}
+    return sorted(top for top in tops if importlib.util.find_spec(top) is None)
+
+
+class _Elsewhere:
+    """A pipeline of the user's own types, in a process that can do no harm."""
+
+    def __init__(self, raw: bytes, trusted: list[str], source: Path, foreign: list[str]) -> None:
+        from gatehouse.core.confine import Confined
+
+        if missing := [top for top in foreign if not any(source.glob(f"{top}*"))]:
+            raise InputError(
+                "judge-lacks-package",
+                f"the model needs {missing[0]}, which the judge has not: bring the package to "
+                "requirements/ in a change of its own, then this one",
+            )
+        there = "gatehouse.serving.skops_model:there"
+        self._ask = Confined(there, raw, trusted, str(source.resolve()), sees=(source,))
+        self.classes_ = self("classes_", None)
+
+    def __call__(self, what: str, features: pd.DataFrame | None) -> npt.NDArray[Any]:
+        table = self._ask(what, features)
+        columns = [table[name].to_numpy() for name in table.column_names]
+        return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+    def predict(self, features: pd.DataFrame) -> npt.NDArray[Any]:
+        """As scikit-learn's."""
+        return self("predict", features)
+
+    def predict_proba(self, features: pd.DataFrame) -> npt.NDArray[Any]:
+        """As scikit-learn's."""
+        return self("predict_proba", features)
+
+
+def there(raw: bytes, trusted: list[str], source: str) -> Callable[..., Any]:
+    """A pipeline in the confined process, whose answers are tables."""
+    import pyarrow as pa
+
+    sys.path.append(source)
+    pipeline = skops.io.loads(raw, trusted=trusted)
+
+    def ask(what: str, features: pd.DataFrame | None) -> Any:
+        found = getattr(pipeline, what, np.zeros(0))
+        found = np.asarray(found(features) if callable(found) else found)
+        columns = found.T if found.ndim == 2 else [found]
+        return pa.table({str(k): column for k, column in enumerate(columns)})
+
+    return ask
 
 
 def read_card(directory: Path) -> dict[str, Any]:

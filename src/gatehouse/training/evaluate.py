@@ -143,6 +143,11 @@ def evaluate(project: Project) -> str:
     them, and ``metrics.json``.
     """
     schema, model = load_schema(project), load_model(project / MODEL)
+    if foreign := sorted(set(model.columns) - set(schema.features)):
+        raise InputError(
+            "model-of-other-columns",
+            f"the model reads {foreign[0]!r}, which is no feature of schema.yaml: train it again",
+        )
     results: dict[str, Any] = {}
     baseline: Any = None
     for side, path in (("train", project / TRAIN), ("test", project / TEST)):

@@ -1,0 +1,142 @@
+"""A change as data: what it would make of the base branch, file by file, by git alone.
+
+Nothing of it is checked out. What the judge needs is on a list and written as text; whatever else
+the change holds, from workflows to a ``conftest.py``, is never in the judge's folder.
+"""
+
+import re
+import subprocess
+from dataclasses import dataclass
+
+from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
+from gatehouse.core.project import Project
+from gatehouse.core.strict_yaml import load
+from gatehouse.vcs.git import DEPTH, commit, git, run
+
+FILES = 10 << 20  # bytes of one of them
+PLAIN = ("100644", "100755")
+GONE = "000000"
+TAKEN = re.compile(
+    r"(params|schema|gates|monitor|deploy|ml-canvas)\.yaml|tests/behaviour\.yaml"
+    r"|data/[^/]+\.dvc|src/(?!.*(\.dvc|/dvc\.(yaml|lock))$).+"
+)
+POINTER, OUT = {"outs", "desc", "meta"}, {"md5", "size", "hash", "path", "nfiles", "desc"}
+NAME = re.compile(r"[\w][\w .()+,-]*")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A path that differs: its mode and the blob it would have; ``GONE`` where it would not be."""
+
+    path: str
+    mode: str
+    blob: str
+
+
+def merged(project: Project, head: str) -> str:
+    """The tree that merging ``head`` into the commit checked out here would give.
+
+    Raises ``Stop`` (3) where git has not the history for it, (1) where the two conflict.
+    """
+    depth = DEPTH
+    while not git(project, "merge-base", "HEAD", head):
+        if git(project, "rev-parse", "--is-shallow-repository") != "true\n" or depth > 10**6:
+            raise Stop(
+                "judge-no-base",
+                f"{head[:9]} has no history in common with the base branch: rebase it",
+                CLOSED,
+            )
+        depth *= 8
+        git(project, "fetch", "--quiet", "--no-tags", f"--depth={depth}", "origin", "HEAD", head)
+    done = run(project, "merge-tree", "--write-tree", "--messages", "HEAD", head)
+    if done.returncode == 1:
+        raise Stop("judge-conflict", "it conflicts with the base branch: merge that first", CLOSED)
+    if done.returncode:
+        raise Stop(
+            "judge-git", "git cannot merge here (it wants 2.38 or later): update it", INFRASTRUCTURE
+        )
+    return done.stdout.partition("\n")[0]
+
+
+def fetch(project: Project, head: str) -> None:
+    """Bring the commit ``head``, from wherever the origin has it. Raises ``Stop`` (3)."""
+    if not re.fullmatch(r"[0-9a-f]{40,64}", head):
+        raise Stop("judge-no-commit", "the head is no commit: name it by its digits")
+    if commit(project, f"{head}^0") is None:
+        depth = f"--depth={DEPTH}"
+        git(project, "fetch", "--quiet", "--no-tags", depth, "origin", head)
+    if commit(project, f"{head}^0") is None:
+        raise Stop(
+            "judge-no-commit", f"the origin has no commit {head[:9]}: run again", INFRASTRUCTURE
+        )
+
+
+def entries(project: Project, tree: str) -> list[Entry]:
+    """What differs between the commit checked out here and ``tree``; a move is both its names."""
+    said = git(project, "diff-tree", "-r", "-z", "--raw", "--no-renames", "HEAD", tree)
+    if said is None:
+        raise Stop("judge-git", "git cannot compare the change with the base", INFRASTRUCTURE)
+    words = said.split("\0")
+    found = []
+    for about, path in zip(words[0::2], words[1::2], strict=False):
+        _, mode, _, blob, _ = about.split(" ")
+        found.append(Entry(path, mode, blob))
+    return found
+
+
+def take(project: Project, found: list[Entry]) -> list[str]:
+    """Write what the judge reads of the change over the base's files; returns the paths left out.
+
+    Raises ``Stop`` (1) for what is no ordinary small file, or a pointer that is more than one.
+    """
+    left = []
+    for entry in found:
+        if not TAKEN.fullmatch(entry.path):
+            left.append(entry.path)
+            continue
+        file = project / entry.path
+        if entry.mode == GONE:
+            file.unlink(missing_ok=True)
+            continue
+        if entry.mode not in PLAIN:
+            raise Stop("judge-odd-file", f"{_said(entry.path)} is a link or a repository", CLOSED)
+        size = git(project, "cat-file", "-s", entry.blob) or ""
+        if not size.strip().isdigit() or int(size) > FILES:
+            raise Stop(
+                "judge-odd-file",
+                f"{_said(entry.path)} is over {FILES >> 20} MB: let DVC keep it",
+                CLOSED,
+            )
+        content = subprocess.run(
+            ["git", "cat-file", "blob", entry.blob],
+            capture_output=True,
+            check=True,
+            cwd=project.root,
+        ).stdout
+        if entry.path.endswith(".dvc"):
+            pointer(entry.path, content)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return left
+
+
+def pointer(path: str, content: bytes) -> None:
+    """Raises ``Stop`` (1) where a ``*.dvc`` file is more than digests of files beside it.
+
+    DVC runs a command that stands in one, and fetches what one names anywhere.
+    """
+    try:
+        said = load(content.decode("utf-8"))
+        outs = said["outs"]
+        good = bool(outs) and set(said) <= POINTER
+        good &= all(set(out) <= OUT and NAME.fullmatch(str(out["path"])) for out in outs)
+    except Exception:  # what is wrong with YAML can raise anything
+        good = False
+    if not good:
+        raise Stop(
+            "judge-pointer", f"{_said(path)} is more than a pointer: make it with `dvc add`", CLOSED
+        )
+
+
+def _said(path: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in path[:200])
