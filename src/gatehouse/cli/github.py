@@ -13,11 +13,11 @@ app.add_typer(github, name="github", rich_help_panel=PROJECT)
 PANEL = "Commands"
 
 
-class Whose(StrEnum):
-    """Whose pull request it is."""
+class Telling(StrEnum):
+    """Which end of a run of CI."""
 
-    own = "own"
-    stranger = "stranger"
+    begin = "begin"
+    end = "end"
 
 
 class Release(StrEnum):
@@ -62,11 +62,19 @@ def setup(
 
 
 @verb(PANEL, on=github)
-def comment(whose: Annotated[Whose, typer.Argument(help="Whose.")] = Whose.own) -> int:
-    """The summary of a run of CI, and its one comment."""
+def judge() -> int:
+    """Judge HEAD_SHA by the checkout of the base branch here; see judge.yml."""
+    from gatehouse.github.judging import judge
+
+    return judge(HERE, lambda words: another(*words))
+
+
+@verb(PANEL, on=github)
+def tell(step: Annotated[Telling, typer.Argument(help="Which.")]) -> int:
+    """The commit status `pass`, and the one comment of a pull request."""
     from gatehouse.github import comment
 
-    return comment.stranger() if whose is Whose.stranger else comment.own()
+    return comment.begin() if step is Telling.begin else comment.end()
 
 
 @verb(PANEL, on=github)

@@ -1,6 +1,9 @@
 """Verbs about the model: make it, judge it, ask it."""
 
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -9,12 +12,13 @@ import typer
 from gatehouse.core import environments
 from gatehouse.core.console import say
 from gatehouse.core.errors import Stop
+from gatehouse.core.files import read_json
 
 from .app import DAILY, HERE, MODEL, verb
 from .run import all_of, logged, own, program, told
 
 Json = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
-LOCK = Path("dvc.lock")
+LOCK, LOG = Path("dvc.lock"), Path("reports/ci.log")
 
 
 @verb(DAILY)
@@ -36,7 +40,10 @@ def pipeline(
     until: Annotated[str, typer.Option(metavar="STAGE", help="Go no further than this.")] = "",
 ) -> int:
     """Run the stages whose inputs changed; `gate` says what came of it."""
-    environments.ensure("checks")
+    from gatehouse.gates.run_checks import LEFT
+
+    if not os.environ.get(LEFT):
+        environments.ensure("checks")
     if code := _source():
         return code
     before = _trained()
@@ -229,19 +236,29 @@ def ui(port: Annotated[int, typer.Option(help="Where it listens.")] = 5000) -> i
 
 
 @verb(MODEL)
+def judge(
+    head: Annotated[str, typer.Argument(metavar="COMMIT", help="Else what is checked out.")] = "",
+) -> int:
+    """As CI's judge: a commit, and the model in handed/, by the base branch checked out here."""
+    from gatehouse.judge import bench
+
+    environments.ensure("checks")
+    os.environ.setdefault("BASE_REF", "HEAD")
+    return bench.judge(HERE, head) if head else bench.judge_here(HERE)
+
+
+@verb(MODEL)
 def ci(
     part: Annotated[
-        str, typer.Argument(metavar="all|code|data|model|service", help="One job of ci.yml.")
+        str, typer.Argument(metavar="all|code|candidate|model|service", help="One part of it.")
     ] = "all",
 ) -> int:
     """What CI asks of a change."""
-    log = Path("reports/ci.log")
     distrust = [own("thresholds"), own("distrust")] if _base() else []
-    if part == "data":
-        environments.ensure("checks")
-        return _told(logged(log, *distrust, own("pipeline", "--until", "data_gate")))
+    if part == "candidate":
+        return _candidate(distrust)
     if part == "model":
-        code = _told(logged(log, *distrust, own("pipeline"), own("gate")))
+        code = _told(logged(LOG, *distrust, own("pipeline"), own("gate")))
         return code or all_of(own("report", "--html"))
     if part == "code":
         return check()
@@ -249,9 +266,33 @@ def ci(
         return contract()
     if part != "all":
         raise Stop(
-            "ci-job-unknown", f"there is no job {part!r}: it is all, code, data, model or service"
+            "ci-job-unknown",
+            f"there is no part {part!r}: it is all, code, candidate, model or service",
         )
-    return check() or ci("data") or ci("model") or contract()
+    return check() or ci("model") or contract()
+
+
+def _candidate(distrust: list[list[str]]) -> int:
+    """Make what the judge judges; the checks that only it believes are left to it."""
+    from gatehouse.gates.run_checks import LEFT
+    from gatehouse.judge.bench import HANDED, hand_over
+
+    log = HERE / HANDED / "ci.log"
+    os.environ[LEFT] = "1"
+    with ThreadPoolExecutor() as beside:
+        checked = beside.submit(subprocess.run, own("check"), capture_output=True, check=False)
+        code = logged(log, *distrust, own("pipeline", "--until", "blessing"))
+        if not code:
+            told("ci", lambda: hand_over(HERE))
+        said = checked.result()
+    for stream in (said.stdout, said.stderr):
+        sys.stdout.buffer.write(stream)
+    sys.stdout.flush()
+    if said.returncode:
+        with log.open("ab") as kept:
+            kept.write(said.stdout + said.stderr)
+    code = code or said.returncode
+    return code if code or not read_json(HERE / "blessing.json")["blessed"] else contract()
 
 
 def _told(code: int) -> int:

@@ -13,7 +13,7 @@ from gatehouse.core.project import Project
 HERE = Project()  # a runner stands in its checkout
 # Verb -> what stands behind it, where it does without an environment.
 STEPS = {
-    "comment": ("own", "stranger"),
+    "tell": ("begin", "end"),
     "release": ("look", "image", "failed"),
     "training": ("look", "failed"),
     "alerts": ("stopped",),
@@ -22,7 +22,7 @@ STEPS = {
 
 def needs_none(words: list[str]) -> bool:
     """Whether ``gatehouse github WORDS`` runs without an environment."""
-    if words[:1] in (["changes"], ["oidc"], ["setup"], ["keys"]):
+    if words[:1] in (["changes"], ["oidc"], ["setup"], ["keys"], ["judge"]):
         return True
     return len(words) == 2 and words[1] in STEPS.get(words[0], ())
 
@@ -30,10 +30,14 @@ def needs_none(words: list[str]) -> bool:
 def run(words: list[str], own: Callable[[list[str]], list[str]]) -> int:
     """Run it; its exit code. ``own`` gives the command of another verb. Raises ``Stop``."""
     verb, rest = words[0], words[1:]
-    if verb == "comment":
+    if verb == "tell":
         from . import comment
 
-        return comment.stranger() if rest == ["stranger"] else comment.own()
+        return comment.begin() if rest == ["begin"] else comment.end()
+    if verb == "judge":
+        from .judging import judge
+
+        return judge(HERE, own)
     if verb == "changes":
         from .changes import changes
 

@@ -37,7 +37,7 @@ MOST, CLOSE = 10, 1e-6  # differences told; what two machines may differ by
 
 def hand_over(project: Project) -> str:
     """Lay what the judge takes of a candidate into ``handed/``: the model, and what it claims."""
-    shutil.rmtree(project / HANDED, ignore_errors=True)
+    shutil.rmtree(project / HANDED / MODEL, ignore_errors=True)
     (project / HANDED / MODEL).mkdir(parents=True)
     for name in SIZES:
         if (project / MODEL / name).exists():
@@ -126,7 +126,7 @@ def by_library(pipeline: dict[str, Any]) -> dict[str, Any]:
 
 
 def own_data(pipeline: dict[str, Any]) -> list[str]:
-    """The stages of own code that may make the dataset: ``ingest``, and what the library has not."""
+    """The stages of own code that may make the dataset: ``ingest``, and any other."""
     stages = pipeline.get("stages") or {}
     ingest = stages.get("ingest") or {}
     own = [] if ingest.get("cmd") == "gatehouse stage ingest" else ["ingest"]

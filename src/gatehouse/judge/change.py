@@ -4,13 +4,14 @@ Nothing of it is checked out. What the judge needs is on a list and written as t
 the change holds, from workflows to a ``conftest.py``, is never in the judge's folder.
 """
 
+from __future__ import annotations
+
 import re
 import subprocess
 from dataclasses import dataclass
 
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
-from gatehouse.core.strict_yaml import load
 from gatehouse.vcs.git import DEPTH, commit, git, run
 
 FILES = 10 << 20  # bytes of one of them
@@ -125,6 +126,8 @@ def pointer(path: str, content: bytes) -> None:
 
     DVC runs a command that stands in one, and fetches what one names anywhere.
     """
+    from gatehouse.core.strict_yaml import load  # late: what runs without an environment has none
+
     try:
         said = load(content.decode("utf-8"))
         outs = said["outs"]

@@ -1,6 +1,5 @@
 """Verb ``report``: what a reviewer of a pull request needs, from files alone."""
 
-import json
 from pathlib import Path
 
 from gatehouse.core.console import say
@@ -9,8 +8,6 @@ from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
 
 MARKDOWN, PAGE = Path("reports/report.md"), Path("reports/report.html")
-VERDICT = Path("reports/verdict.json")  # the same for a program: gatehouse.github.comment
-SAID = ("metric", "slice", "candidate", "champion", "low", "high", "passed")
 
 
 def write(project: Project, html: bool) -> int:
@@ -23,20 +20,15 @@ def write(project: Project, html: bool) -> int:
 
     from . import cards, markdown, page, sections
 
-    for path in (project / MARKDOWN, project / PAGE, project / VERDICT):
+    for path in (project / MARKDOWN, project / PAGE):
         path.unlink(missing_ok=True)
     try:
         found = verdict.collect(project)
         title, body = sections.report(project, found)
         written = cards.write(project)
-        judged = (found["blessing"] or {}).get("rules", [])
-        said = {"open": found["open"], "reasons": list(map(str, found["reasons"]))}
-        said["rules"] = [{key: rule.get(key) for key in SAID} for rule in judged]
-        program = json.dumps(said, indent=1, allow_nan=False)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         what = f"blessing.json, metrics.json or a file in reports/ is damaged ({error!r})"
         raise Stop("report-incomplete", f"{what}: run `make pipeline`") from error
-    write_text(project / VERDICT, program + "\n")
     write_text(project / MARKDOWN, markdown.render(title, body))
     if html:
         write_text(project / PAGE, page.render(title, body))

@@ -1,0 +1,66 @@
+"""The judge in GitHub's runs: ``gatehouse github judge``.
+
+It stands in a checkout of the base branch. HEAD_SHA names the commit to judge; without it, the one
+that is checked out is, as after a push to main. What the candidate's run handed over lies in
+``handed/``. Whether there is anything to judge is decided without an environment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from gatehouse.core.errors import GOOD, Stop
+from gatehouse.core.files import write_text
+from gatehouse.core.project import Project
+from gatehouse.judge import change
+
+from .changes import wanted
+from .keys import summary
+
+REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
+CLAIMED = Path("handed/ci.log")
+MOST = 20_000  # characters of a log that are kept
+NOTHING = "## ✅ Nothing to judge: no code, data or model changed\n"
+
+
+def judge(project: Project, own: Callable[[list[str]], list[str]]) -> int:
+    """Judge, and put the report into the summary of the run; 1 when a gate is closed."""
+    head = os.environ.get("HEAD_SHA", "")
+    (project / REPORT).unlink(missing_ok=True)
+    _keep_log(project)
+    try:
+        code = _judge(project, head, own)
+    except Stop as stop:
+        write_text(project / REPORT, f"## ❌ Not judged: {stop}\n")
+        raise
+    finally:
+        if (project / REPORT).exists():
+            summary((project / REPORT).read_text("utf-8"))
+    return code
+
+
+def _judge(project: Project, head: str, own: Callable[[list[str]], list[str]]) -> int:
+    if not head:
+        return _call(own(["distrust"])) or _call(own(["judge"]))
+    change.fetch(project, head)
+    found = change.entries(project, change.merged(project, head))
+    if "candidate" not in wanted([entry.path for entry in found]):
+        write_text(project / REPORT, NOTHING)
+        return GOOD
+    return _call(own(["judge", head]))
+
+
+def _call(words: list[str]) -> int:
+    return subprocess.run(words, check=False).returncode
+
+
+def _keep_log(project: Project) -> None:
+    """The end of what the candidate's run said, for whoever asks why there is no model."""
+    try:
+        text = (project / CLAIMED).read_text("utf-8", "replace")
+    except OSError:
+        return
+    write_text(project / LOG, text[-MOST:])
