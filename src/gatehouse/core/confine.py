@@ -1,7 +1,7 @@
 """Code that nobody here vouches for, in a process that can do nothing but answer.
 
-The judge (``hooks.confined``) asks the user's ``prepare`` and ``derive``, and a model of types of her own, through
-``Confined``: a child that sees the interpreter, the library and her modules, and nothing else; that
+The judge (``hooks.confined``) asks the user's ``prepare`` and ``derive``, and a model of types of
+her own, through ``Confined``: a child that sees the interpreter, the library and her modules, and nothing else; that
 writes no file, opens no socket, starts no program, signals nobody, and whose memory and time are
 bounded. What it answers is an Arrow table, never an object. Landlock and seccomp of Linux do it,
 which take no rights and no package; where they are not, nothing is asked (``Stop`` 3).
@@ -21,7 +21,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from .errors import INFRASTRUCTURE, InputError, Stop
 
@@ -31,8 +31,10 @@ START = (
     "import sys; sys.path.append(sys.argv[1]); from gatehouse.core.confine import child; child()"
 )
 KEPT = ("LANG", "LC_ALL", "TZ", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED")
-SEEN = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom")
-SEEN += ("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu")
+SEEN = (
+    *("/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom"),
+    *("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu"),
+)
 
 
 class Confined:
@@ -172,13 +174,13 @@ def _packed(table: Any) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _send(to: BinaryIO, kind: bytes, content: bytes) -> None:
+def _send(to: IO[bytes], kind: bytes, content: bytes) -> None:
     to.write(kind + struct.pack("<Q", len(content)))
     to.write(content)
     to.flush()
 
 
-def _take(source: BinaryIO) -> tuple[bytes, bytes]:
+def _take(source: IO[bytes]) -> tuple[bytes, bytes]:
     head = source.read(9)
     if len(head) < 9:
         raise EOFError

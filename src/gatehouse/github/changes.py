@@ -1,39 +1,71 @@
-"""What a change can touch: ``gatehouse github changes``, the first job of ci.yml.
+"""What a change can touch: ``gatehouse github changes``, the first step of ci.yml.
 
-Standard library alone. The jobs that must run are written to the output ``wanted``.
+Standard library alone. What must run is written to the output ``part``: a ``candidate``, or the
+``code`` alone where every path that differs surely is prose. That is a plain file of a plain name,
+before and after, which nothing that is judged names. What cannot be known counts as everything.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
+from typing import NamedTuple
 
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import git
+from gatehouse.vcs.git import commit, git, run
 
 from .keys import output
 
-ALL = ("code", "data", "model", "service")
-PROSE = re.compile(r"docs/.*|LICENSE|[^/]*\.md")
+PLAIN = r"[A-Za-z0-9_][A-Za-z0-9_. -]*"
+DOCS = rf"docs/(?:{PLAIN}/)*"
+PROSE = re.compile(rf"LICENSE|(?:{DOCS})?{PLAIN}\.md|{DOCS}{PLAIN}\.(?:gif|jpg|png|svg|webp)")
+MODES = {"000000", "100644"}  # absent, or a plain file: no link, no submodule, no program
+JUDGED = ("params.yaml", "dvc.yaml", "dvc.lock", "*.dvc", "src", "tests")
+
+
+class Differs(NamedTuple):
+    """A path that differs, with its modes before and after."""
+
+    name: str
+    modes: tuple[str, ...]
 
 
 def changes(project: Project) -> int:
-    """Say which jobs this run wants; what is no pull request wants all of them."""
-    output("wanted", json.dumps(wanted(_changed(project))))
+    """Say which part of CI this run wants; what is no pull request wants a candidate."""
+    output("part", "code" if all_prose(project, _of_pull_request(project)) else "candidate")
     return 0
 
 
-def wanted(files: list[str] | None) -> list[str]:
-    """The jobs that a change of these files wants; all where they are not known."""
-    if files is None or not all(PROSE.fullmatch(name) for name in files):
-        return [*ALL]
-    return ["code"]
+def all_prose(project: Project, paths: list[Differs] | None) -> bool:
+    """Whether a change of these paths surely is words alone; not where none is known."""
+    return bool(paths) and all(prose(project, path) for path in paths or [])
 
 
-def _changed(project: Project) -> list[str] | None:
-    """What differs from the branch it goes to; a file that moved is both its names."""
-    if os.environ.get("GITHUB_EVENT_NAME") != "pull_request":
+def prose(project: Project, path: Differs) -> bool:
+    """Whether a path surely is words alone, and no input of what is judged."""
+    if not {*path.modes} <= MODES or not PROSE.fullmatch(path.name):
+        return False
+    words = ("grep", "--quiet", "--fixed-strings", "-e", path.name, "HEAD", "--", *JUDGED)
+    return run(project, *words).returncode == 1  # another code is no answer
+
+
+def differing(project: Project, old: str, new: str) -> list[Differs] | None:
+    """Every path that differs between two commits, a moved one by both names; None if unknown."""
+    # Plumbing, so that nobody's settings count: no renames, and .gitmodules cannot hide a module.
+    how = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none", "--end-of-options")
+    said = git(project, "diff-tree", *how, old, new)
+    if said is None:
         return None
-    said = git(project, "diff", "--name-only", "--no-renames", "-z", "HEAD^1", "HEAD")
-    return None if said is None else [name for name in said.split("\0") if name]
+    words = said.split("\0")
+    return [
+        Differs(name, tuple(about.lstrip(":").split()[:2]))
+        for about, name in zip(words[:-1:2], words[1::2], strict=True)
+    ]
+
+
+def _of_pull_request(project: Project) -> list[Differs] | None:
+    """What a pull request changes: its merge commit against the branch it goes to."""
+    merged = commit(project, "HEAD^2") and not commit(project, "HEAD^3")
+    if os.environ.get("GITHUB_EVENT_NAME") != "pull_request" or not merged:
+        return None
+    return differing(project, "HEAD^1", "HEAD")

@@ -78,7 +78,9 @@ def compose(needs: dict[str, Any], run: tuple[int, int], link: str) -> tuple[str
     title = re.sub(r" *<!--.*?-->", "", title)
     judged_bad = bool(title) and not title.startswith("✅")
     if bad and not judged_bad:
-        words = ", ".join(bad) + (" was cancelled" if "cancelled" in results.values() else " failed")
+        words = ", ".join(bad) + (
+            " was cancelled" if "cancelled" in results.values() else " failed"
+        )
         headline = f"❌ Stopped: {words}"
         body = f"\n{title}\n{body}" if title else f"\n{_tail()}"
     elif not title:

@@ -17,7 +17,7 @@ from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
 from gatehouse.judge import change
 
-from .changes import wanted
+from .changes import all_prose, differing
 from .keys import summary
 
 REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
@@ -46,8 +46,7 @@ def _judge(project: Project, head: str, own: Callable[[list[str]], list[str]]) -
     if not head:
         return _call(own(["distrust"])) or _call(own(["judge"]))
     change.fetch(project, head)
-    found = change.entries(project, change.merged(project, head))
-    if "candidate" not in wanted([entry.path for entry in found]):
+    if all_prose(project, differing(project, "HEAD", change.merged(project, head))):
         write_text(project / REPORT, NOTHING)
         return GOOD
     return _call(own(["judge", head]))

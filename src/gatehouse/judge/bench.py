@@ -20,7 +20,7 @@ from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json, read_section, read_yaml, write_json, write_text
 from gatehouse.core.hooks import CONFINED
 from gatehouse.core.project import Project
-from gatehouse.gates import thresholds
+from gatehouse.gates import own_stages, thresholds
 from gatehouse.gates.own_stages import LEAVES
 from gatehouse.gates.verdict import EXAM
 from gatehouse.vcs.dvc import outs
@@ -83,6 +83,8 @@ def judge_here(project: Project) -> int:
 def _run(project: Project, reasons: list[str], notes: list[str], claimed: str | None) -> int:
     pipeline = read_yaml(project / PIPELINE)
     handed = _handed(project)
+    if own := own_stages.replaced(project):
+        notes.append(f"the library's stages judge in place of own ones: {', '.join(own)}")
     if by_own := own_data(pipeline):
         notes.append(f"the dataset is as the candidate gives it, by own code: {', '.join(by_own)}")
     write_text(project / PIPELINE, yaml.safe_dump(by_library(pipeline), sort_keys=False))
