@@ -2,17 +2,32 @@
 
 import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingUnixStreamServer
 from typing import Any
 
+import merging
+
 Answer = tuple[int, Any]
 UPGRADE = {"message": "Upgrade to GitHub Pro or make this repository public to enable this."}
 MISSING = {"message": "Not Found"}
 ME = {"login": "ada", "id": 7}
+
+
+@dataclass
+class Pull:
+    """A pull request: its head commit, whose it is, what it changes, who has approved it."""
+
+    head: str
+    author: str = "mona"
+    files: tuple[str, ...] = ("params.yaml",)
+    approvals: set[str] = field(default_factory=set)
+    behind: bool = False
 
 
 class FakeGitHub:
@@ -25,6 +40,33 @@ class FakeGitHub:
         self.things: dict[str, Any] = {}  # by path below the repository
         self.taken: set[str] = set()
         self.down = False
+        self.scopes: str | None = "gist, read:org, repo, workflow"  # None: no classic token
+        self.said: dict[str, list[merging.Said]] = defaultdict(list)  # by commit
+
+    def ran(self, event: str, commit: str, **jobs: str) -> None:
+        """A run of Actions has ended: its check runs, by job."""
+        self.said[commit] += [
+            merging.Said(name, state, event=event) for name, state in jobs.items()
+        ]
+
+    def blocked(self, pull: Pull, codeowners: str = "", *, admin: bool = False) -> list[str]:
+        """What keeps a pull request out of main, by the ruleset that was set up."""
+        rules = [v for key, v in self.things.items() if key.startswith("rulesets/")]
+        [main] = [each for each in rules if each["name"] == "main"]
+        return merging.blocked(
+            main,
+            self.said[pull.head],
+            pull.files,
+            codeowners,
+            author=pull.author,
+            approvals=pull.approvals,
+            behind=pull.behind,
+            admin=admin,
+        )
+
+    def mergeable(self, pull: Pull, codeowners: str = "", *, admin: bool = False) -> bool:
+        """Whether GitHub would let it in."""
+        return not self.blocked(pull, codeowners, admin=admin)
 
     def writes(self) -> list[tuple[str, str]]:
         return [call for call in self.calls if call[0] != "GET"]
@@ -35,6 +77,9 @@ class FakeGitHub:
             "private": private,
             "permissions": {"admin": admin},
             "default_branch": "main",
+            "id": 1000 + len(self.repositories),
+            "owner": {"login": name.split("/")[0], "id": ME["id"]},
+            "created_at": "2026-11-30T10:00:00Z",
             "allow_merge_commit": True,
             "security_and_analysis": {"secret_scanning": {"status": "disabled"}},
         }
@@ -72,6 +117,9 @@ class FakeGitHub:
         if cheap and path.startswith("rulesets"):
             return 403, UPGRADE
         kind = path.split("/")[0]
+        if kind == "statuses":  # which a workflow's own token makes GitHub Actions' own
+            self.said[path.split("/")[1]].append(merging.Said(body["context"], body["state"]))
+            return 201, body
         if method == "GET":
             found = self.things.get(path, MISSING)
             return (404, MISSING) if found is MISSING else (204 if found is None else 200, found)
@@ -126,6 +174,8 @@ class FakeGitHub:
                 text = b"" if content is None else json.dumps(content).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
+                if fake.scopes is not None:
+                    self.send_header("X-OAuth-Scopes", fake.scopes)
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 if text:  # after a 204 gh is gone already

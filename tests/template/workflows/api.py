@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import merging
+
 from workflows.standins import artifacts
 
 if TYPE_CHECKING:
@@ -207,6 +209,33 @@ def _pulls_of_commit(hub: FakeGitHub, request: Request, match: re.Match[str]) ->
     """Commits of forks are not found this way."""
     pulls = [pull for pull in hub.pulls.values() if not pull["head"]["repo"]["fork"]]
     return _page(hub, request, [pull for pull in pulls if pull["head"]["sha"] == match[1]])
+
+
+# --- commit statuses and check runs --------------------------------------------------------------
+
+
+@_route("POST", r"/statuses/([0-9a-f]{40})")
+def _new_status(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    """By a workflow, whose token is that of GitHub Actions."""
+    said = {"context": "default", "description": "", "target_url": None} | request.body
+    if said["state"] not in ("error", "failure", "pending", "success"):
+        return Answer(422, {"message": "Validation Failed: state"})
+    if len(said["description"] or "") > 140:
+        return Answer(422, {"message": "Validation Failed: description is too long"})
+    made = {"id": next(hub.ids), "sha": match[1], "app": merging.ACTIONS, **said}
+    hub.statuses.append(made)
+    return Answer(201, made)
+
+
+@_route("GET", r"/commits/([0-9a-f]{40})/statuses")
+def _list_statuses(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    return _page(hub, request, [one for one in hub.statuses[::-1] if one["sha"] == match[1]])
+
+
+@_route("GET", r"/commits/([0-9a-f]{40})/check-runs")
+def _list_checks(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    runs = [run for run in hub.runs.values() if run["head_sha"] == match[1]]
+    return _page(hub, request, [job for run in runs for job in run["jobs"]], "check_runs")
 
 
 # --- runs and artifacts --------------------------------------------------------------------------

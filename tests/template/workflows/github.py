@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+import merging
+
 from workflows import api
 
 WRITE_TOKEN, READ_TOKEN = "ghs_of-this-run-write", "ghs_of-this-run-read"
@@ -50,6 +52,10 @@ class FakeGitHub:
     pulls: dict[int, dict[str, Any]] = field(default_factory=dict)
     issue_comments: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[int, dict[str, Any]] = field(default_factory=dict)
+    statuses: list[dict[str, Any]] = field(default_factory=list)
+    """Commit statuses, oldest first."""
+    approvals: dict[int, set[str]] = field(default_factory=dict)
+    """Who has approved a pull request as it is now, by number."""
     store: dict[str, Any] = field(default_factory=dict)
     broken: dict[str, int] = field(default_factory=dict)
     """Status by part of a path: calls to it fail."""
@@ -141,6 +147,7 @@ class FakeGitHub:
         push = ["push", "--quiet", "--force", str(self.bare)]
         _output("git", *push, f"{revision}:{head_ref}", cwd=work)
         pull["head"]["sha"] = self.commit(head_ref)
+        self.approvals[number] = set()  # stale ones are dismissed
         if not pull["head"]["repo"]["fork"]:
             self.git("update-ref", f"refs/heads/{pull['head']['ref']}", pull["head"]["sha"])
         base, head = self.commit(f"refs/heads/{pull['base']['ref']}"), pull["head"]["sha"]
@@ -165,6 +172,39 @@ class FakeGitHub:
             made = api.comment(self, number, body, author)
             self.issue_comments.append(made)
         return made
+
+    def blocked(self, number: int, *, admin: bool = False) -> list[str]:
+        """What keeps a pull request out of main, by the ruleset that the library ships."""
+        pull, tip = self.pulls[number], f"refs/heads/{self.default_branch}"
+        base, head = self.commit(tip), pull["head"]["sha"]
+        merge = f"refs/pull/{number}/merge"
+        said = [
+            merging.Said(one["context"], one["state"], one["app"])
+            for one in self.statuses
+            if one["sha"] == head
+        ]
+        for run in self.runs.values():
+            if run["head_sha"] == head:
+                jobs = [(job["name"], job["conclusion"]) for job in run["jobs"]]
+                said += [merging.Said(*job, event=run["event"]) for job in jobs]
+        try:
+            codeowners = self.git("show", f"{tip}:.github/CODEOWNERS")
+        except AssertionError:
+            codeowners = ""
+        return merging.blocked(
+            merging.ruleset(),
+            said,
+            self.git("diff", "--name-only", "--no-renames", f"{merge}^1", merge).splitlines(),
+            codeowners,
+            author=pull["user"]["login"],
+            approvals=self.approvals[number],
+            behind=self.git("merge-base", base, head) != base,
+            admin=admin,
+        )
+
+    def mergeable(self, number: int, *, admin: bool = False) -> bool:
+        """Whether GitHub would let it in."""
+        return not self.blocked(number, admin=admin)
 
     def handle(self, method: str, target: str, body: Any, headers: dict[str, str]) -> api.Answer:
         """Answer one request, and record it."""
