@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from gatehouse.cli.run import guarded
+from gatehouse.core.project import Project
 from gatehouse.github.oidc import oidc
 
 Step = Callable[..., tuple[str, str]]
@@ -88,7 +89,7 @@ def step(
             monkeypatch.delenv(name, raising=False)
         for name, text in asking.items():
             monkeypatch.setenv(name, text)
-        assert guarded("oidc", oidc) == code
+        assert guarded("oidc", lambda: oidc(Project())) == code
         printed, said = capsys.readouterr()
         assert len(said.splitlines()) == 1
         return printed, said

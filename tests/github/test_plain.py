@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 # What `github.plain` imports once it knows the verb.
-MODULES = ("alerts", "comment", "issues", "keys", "oidc", "release", "setup", "training", "webhook")
+MODULES = (
+    *("alerts", "comment", "issues", "keys", "oidc", "release", "setup", "training", "trust"),
+    "webhook",
+)
 
 
 @pytest.fixture(scope="module")

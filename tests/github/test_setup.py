@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,18 +64,18 @@ def setup(
 ) -> Setup:
     """Run it in this process, asking the fake where gh would be asked; code and words."""
     from gatehouse.core.errors import Stop
-    from gatehouse.github import plain, settings, setup
+    from gatehouse.github import api, plain
 
-    def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    def ask(method: str, path: str, body: Any = None) -> tuple[int, str, Any]:
         if method == "POST" and "rulesets" not in path:
             hub(project)
         status, content = github.answer(method, path, json.loads(json.dumps(body)))
         if status >= 500:
             raise Stop("github-unreachable", "GitHub cannot be reached", 3)
-        return status, json.loads(json.dumps(content))
+        head = "" if github.scopes is None else f"HTTP/2.0 200\nX-Oauth-Scopes: {github.scopes}\n"
+        return status, head, json.loads(json.dumps(content))
 
-    for module in (settings, setup):
-        monkeypatch.setattr(module, "call", call)
+    monkeypatch.setattr(api, "ask", ask)
 
     def run(*words: str) -> tuple[int, str]:
         code, why = 0, ""
@@ -272,7 +273,7 @@ def test_an_origin_elsewhere_is_refused(setup: Setup, github: FakeGitHub, url: s
     ],
 )
 def test_every_form_of_origin_is_read(url: str) -> None:
-    from gatehouse.github.setup import ORIGIN
+    from gatehouse.github.trust import ORIGIN
 
     found = ORIGIN.fullmatch(url)
     assert found is not None
@@ -283,7 +284,7 @@ def test_every_form_of_origin_is_read(url: str) -> None:
     "url", ["https://evilgithub.com/a/b", "https://github.com/a", "x y@github.com:a/b"]
 )
 def test_what_only_looks_like_github_is_not(url: str) -> None:
-    from gatehouse.github.setup import ORIGIN
+    from gatehouse.github.trust import ORIGIN
 
     assert ORIGIN.fullmatch(url) is None
 
@@ -310,6 +311,169 @@ def test_settings_that_cannot_be_read_change_nothing(
     assert code == 2
     assert f"git checkout {SETTINGS}" in said
     assert github.calls == []
+
+
+# --- before anything is made, and what comes next -----------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["schema.yaml", "dvc.lock", "data/source.csv.dvc"])
+@pytest.mark.parametrize("staged", [True, False])
+def test_what_the_pipeline_wrote_is_committed_first(
+    setup: Setup, github: FakeGitHub, project: Path, name: str, staged: bool
+) -> None:
+    (project / name).parent.mkdir(exist_ok=True)
+    (project / name).write_text("x: 1\n")
+    if staged:
+        git("add", name)
+    code, said = setup()
+    assert code == 2
+    assert name.partition("/")[0] in said
+    assert "git add . && git commit" in said
+    assert github.calls == []
+    git("add", name)
+    git("commit", "-qm", "First model")
+    assert setup()[0] == 0
+
+
+def test_once_main_is_there_work_that_goes_on_is_no_hindrance(setup: Setup, project: Path) -> None:
+    setup()
+    (project / "schema.yaml").write_text("x: 1\n")
+    assert setup()[1].splitlines()[-1] == "no change"
+
+
+@pytest.mark.parametrize(
+    ("scopes", "lacks"),
+    [
+        ("gist, read:org, repo", "workflow"),
+        ("workflow", "repo"),
+        ("", "repo and workflow"),
+        ("public_repo, workflow", "repo"),
+    ],
+)
+def test_a_token_that_may_too_little_makes_nothing(
+    setup: Setup, github: FakeGitHub, scopes: str, lacks: str
+) -> None:
+    github.scopes = scopes
+    code, said = setup()
+    assert code == 2
+    assert f"lacks the scope {lacks}," in said
+    assert "gh auth refresh" in said
+    assert github.writes() == []
+    assert git("remote") == ""
+
+
+def test_a_token_that_names_no_scopes_is_tried(setup: Setup, github: FakeGitHub) -> None:
+    github.scopes = None
+    code, said = setup()
+    assert code == 0
+    assert said.startswith("note    this token names no scopes")
+
+
+def test_it_ends_with_what_a_person_sees_next(setup: Setup) -> None:
+    lines = setup()[1].splitlines()
+    [first, *rest] = [line for line in lines if line.startswith("next")]
+    assert "https://github.com/ada/flight-delays/actions" in first
+    assert any("gh pr merge --squash --admin" in line for line in rest), "who works alone"
+    assert lines[-1].endswith(" changes")
+
+
+# --- a bucket -----------------------------------------------------------------------------------
+
+
+def bucket(project: Path, url: str) -> None:
+    (project / ".dvc").mkdir()
+    text = f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {url}\n"
+    (project / ".dvc/config").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("about", "said", "prefix"),
+    [
+        ({}, None, "repo:ada@7/flight-delays@1000"),
+        ({"created_at": "2026-07-14T23:59:59Z"}, None, "repo:ada/flight-delays"),
+        (
+            {"created_at": "2020-01-01T00:00:00Z"},
+            {"use_immutable_subject": True},
+            "repo:ada@7/flight-delays@1000",
+        ),
+        ({}, {"sub_claim_prefix": "repo:a@1/b@2"}, "repo:a@1/b@2"),
+    ],
+)
+def test_the_subject_is_what_github_says_or_has_ids_since_july(
+    setup: Setup, github: FakeGitHub, project: Path, about: Any, said: Any, prefix: str
+) -> None:
+    bucket(project, "s3://store/orders")
+    github.add("ada/flight-delays")
+    hub(project)
+    github.repositories["ada/flight-delays"] |= about
+    if said:
+        github.things["actions/oidc/customization/sub"] = said
+    text = setup()[1]
+    assert f"role flight-delays-reads '{prefix}:*'" in text
+    assert f"role flight-delays-writes '{prefix}:environment:data'" in text
+    assert "arn:aws:s3:::store/*" in text
+
+
+@pytest.mark.parametrize("url", ["gs://store/orders", "azure://store/orders"])
+def test_other_clouds_have_commands_of_their_own(setup: Setup, project: Path, url: str) -> None:
+    bucket(project, url)
+    text = setup()[1]
+    assert "repo:ada@7/flight-delays@1000:environment:data" in text
+    assert "store" in text
+    assert not re.search("@[A-Z]+@", text)
+
+
+def test_a_cloud_that_was_told_is_not_told_again(
+    setup: Setup, github: FakeGitHub, project: Path
+) -> None:
+    bucket(project, "s3://store")
+    assert "to do   the data remote's cloud does not trust" in setup()[1]
+    github.things["environments/data/variables"] = {"total_count": 1}
+    assert "aws iam" not in setup()[1]
+    assert github.things["environments/data"]["protection_rules"] == []
+
+
+def test_without_a_bucket_there_is_no_environment_for_it(setup: Setup, github: FakeGitHub) -> None:
+    setup()
+    assert "environments/data" not in github.things
+    assert "environments/release" in github.things
+
+
+WORKFLOW = """\
+on: {push: }
+jobs:
+  one:
+    permissions: {contents: read} # the code
+    steps:
+      - {run: ./gatehouse github oidc}
+
+  two:
+    permissions: {contents: read, id-token: write, attestations: write} # who built it
+    steps:
+      - {run: ./gatehouse image}
+"""
+
+
+def test_only_with_a_bucket_jobs_may_ask_for_a_token(
+    setup: Setup, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gatehouse.core.project import Project
+    from gatehouse.github.trust import allow, lacking
+
+    path = project / ".github/workflows/ci.yml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(WORKFLOW)
+    assert lacking(Project()) == []
+    bucket(project, "s3://store")
+    assert lacking(Project()) == ["ci.yml"]
+    assert "to do   ci.yml: id-token does not fit the data remote" in setup()[1]
+    allow(Project())
+    granted = WORKFLOW.replace("contents: read} # the", "contents: read, id-token: write} # the")
+    assert path.read_text() == granted
+    assert lacking(Project()) == []
+    (project / ".dvc/config").write_text("")
+    allow(Project())
+    assert path.read_text() == WORKFLOW, "what another job has it for stays"
 
 
 def test_owners_that_github_cannot_read_are_named(setup: Setup, github: FakeGitHub) -> None:

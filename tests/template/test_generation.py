@@ -112,6 +112,22 @@ def test_another_data_remote_is_a_line_of_dvcs_configuration(bake: Bake, kind: s
     project = bake(data_remote=f"{kind}://place/folder")
     assert project.files() == expected("flight_delays") | EXAMPLE_ONLY
     assert f"url = {kind}://place/folder\n" in project.read(".dvc/config")
+    assert may_ask_a_cloud(project) is (kind != "ssh")
+
+
+def test_without_a_bucket_no_workflow_may_ask_a_cloud_for_a_token(example: BakedProject) -> None:
+    assert may_ask_a_cloud(example) is False
+
+
+def may_ask_a_cloud(project: BakedProject) -> bool:
+    """Whether all jobs that ask for a token may have one; False where none may."""
+    found = set()
+    for name in ("ci", "cd", "ct", "monitor"):
+        for job in project.yaml(f".github/workflows/{name}.yml")["jobs"].values():
+            asks = [s for s in job["steps"] if s.get("run") == "./gatehouse github oidc"]
+            found |= {job["permissions"].get("id-token") == "write"} if asks else set()
+    assert len(found) == 1
+    return found.pop()
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,7 @@ def test_main_takes_only_what_passed(example: BakedProject) -> None:
     assert checks["required_status_checks"] == [{"context": "pass", "integration_id": 15368}]
     assert checks["strict_required_status_checks_policy"] is True
     assert rules["pull_request"]["require_code_owner_review"] is True
+    assert rules["pull_request"]["required_approving_review_count"] == 1, "without one it is inert"
     assert {actor["bypass_mode"] for actor in ruleset["bypass_actors"]} == {"pull_request"}
     records = json.loads(shipped.text(Project(), ".github/ruleset-records.json"))
     assert records["bypass_actors"] == []

@@ -20,6 +20,14 @@ class Telling(StrEnum):
     end = "end"
 
 
+class Oidc(StrEnum):
+    """A token of this run, which runs the cloud is to trust, or which jobs may ask."""
+
+    token = "token"
+    trust = "trust"
+    allow = "allow"
+
+
 class Release(StrEnum):
     """What cd.yml tells."""
 
@@ -86,11 +94,11 @@ def changes() -> int:
 
 
 @verb(PANEL, on=github)
-def oidc() -> int:
-    """Let DVC read a bucket in CI, with no stored secret."""
-    from gatehouse.github.oidc import oidc
+def oidc(what: Annotated[Oidc, typer.Argument(help="Which.")] = Oidc.token) -> int:
+    """Let DVC read a bucket in CI, with no stored secret; `trust`: what the cloud must be told."""
+    from gatehouse.github.trust import step
 
-    return oidc()
+    return step(HERE, what.value)
 
 
 @verb(PANEL, on=github)

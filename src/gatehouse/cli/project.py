@@ -78,5 +78,9 @@ def eject(
     if Path(file).exists():
         raise Stop("eject-exists", f"{file} is here already, and it is what counts: change it")
     write_text(Path(file), shipped.text(HERE, file))
+    if file.startswith(".github/workflows/"):
+        from gatehouse.github.trust import allow
+
+        allow(HERE)
     say(f"eject: {file} is yours now; a new version of the library no longer changes it")
     return GOOD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import Any
 
@@ -13,6 +14,21 @@ LOGIN = 4  # what gh ends with where nobody is logged in
 
 def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
     """Status and content (None without one) of one call; Stop where GitHub cannot be asked."""
+    status, _, content = ask(method, path, body)
+    return status, content
+
+
+def person() -> tuple[Any, set[str] | None]:
+    """Who is logged in, and the scopes of the token; None of one that names none."""
+    status, head, me = ask("GET", "user")
+    if status != 200:
+        raise Stop("gh-no-person", "gh is logged in with a token of no person: run `gh auth login`")
+    said = re.search(r"(?im)^x-oauth-scopes:(.*)$", head)
+    return me, {word.strip() for word in said[1].split(",")} - {""} if said else None
+
+
+def ask(method: str, path: str, body: Any = None) -> tuple[int, str, Any]:
+    """As ``call``, with the headers of the answer between."""
     command = ["gh", "api", "--include", "--method", method, path]
     command += [] if body is None else ["--input", "-"]
     given = None if body is None else json.dumps(body)
@@ -38,7 +54,7 @@ def call(method: str, path: str, body: Any = None) -> tuple[int, Any]:
             INFRASTRUCTURE,
         )
     try:
-        return status, json.loads(text) if text.strip() else None
+        return status, head, json.loads(text) if text.strip() else None
     except ValueError:
         raise Stop(
             "github-unreachable",

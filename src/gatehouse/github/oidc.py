@@ -2,7 +2,7 @@
 
 GitHub says in a token who runs, and the cloud trusts it for one role, which variables of the
 repository name. The token lives for minutes: run this again before a later push.
-``oidc()`` is all of it, and needs no environment.
+``oidc(project)`` is all of it, and needs no environment.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
+from gatehouse.core.project import Project
 
 TRIES = 3
 NEEDS = {
@@ -29,12 +30,17 @@ NEEDS = {
 ACCOUNTS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 
 
-def oidc() -> int:
-    """Write the token, and tell the steps that follow where it lies."""
+def remote(project: Project) -> str:
+    """The address of the data remote."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read(".dvc/config", encoding="utf-8")
+    config.read(project / ".dvc/config", encoding="utf-8")
     section = f"'remote \"{config.get('core', 'remote', fallback='')}\"'"
-    kind = config.get(section, "url", fallback="").partition("://")[0]
+    return config.get(section, "url", fallback="")
+
+
+def oidc(project: Project) -> int:
+    """Write the token, and tell the steps that follow where it lies."""
+    kind = remote(project).partition("://")[0]
     if kind not in NEEDS:
         say("oidc: the data remote needs no token of a cloud")
         return GOOD
@@ -43,13 +49,14 @@ def oidc() -> int:
     if lacking := [name for name, value in given.items() if not re.fullmatch("[!-~]+", value)]:
         sentence = "are empty or unusable: set them as variables of the repository"
         raise Stop(
-            "oidc-unset", f"{', '.join(lacking)} {sentence} (docs/data-remote.md of Gatehouse)"
+            "oidc-unset", f"{', '.join(lacking)} {sentence}, as `gatehouse github oidc trust` says"
         )
     if not os.environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
         raise Stop(
             "oidc-no-token",
             "no token can be had: a fork cannot read the data, so a maintainer must push its "
-            "branch to this repository; and any job needs `id-token: write`",
+            "branch to this repository; and a job needs `id-token: write`, which `gatehouse github "
+            "oidc allow` writes into the workflows",
             INFRASTRUCTURE,
         )
     provider = given.get("GCP_IDENTITY_PROVIDER")

@@ -43,9 +43,9 @@ def run(words: list[str], own: Callable[[list[str]], list[str]]) -> int:
 
         return changes(HERE)
     if verb == "oidc":
-        from .oidc import oidc
+        from .trust import step
 
-        return oidc()
+        return step(HERE, *rest)
     if verb == "keys":
         from .keys import keys
 

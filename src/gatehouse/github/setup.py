@@ -11,17 +11,29 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from gatehouse.core import environments
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import git
 
-from .api import call
+from .api import person
 from .settings import Run, apply, read_wanted
+from .trust import ORIGIN, lacking, script
 
-ORIGIN = re.compile(r"(?:\S*[/@])?github\.com[:/]([^/\s]+/[^/\s]+?)(?:\.git)?/?")
 OWNERS = Path(".github/CODEOWNERS")
+SCOPES = {"repo", "workflow"}
+FINE_GRAINED = (
+    "this token names no scopes, being no classic one: it needs Administration, Actions, Contents, "
+    "Environments, Variables and Workflows, each to read and write"
+)
+NEXT = """\
+next    CI runs on main, and has to be green once: https://github.com/{name}/actions
+next    a change: git switch -c NAME, commit, make push, gh pr create; the verdict is a comment
+next    alone: nobody approves her own; once `pass` is green, `gh pr merge --squash --admin`, which
+        passes a red one, too, and is written down
+"""
 
 
 def setup(
@@ -37,18 +49,57 @@ def setup(
     settings cannot be used, 3 where GitHub cannot be asked.
     """
     wanted = read_wanted(project)
-    status, me = call("GET", "user")
-    if status != 200:
-        raise Stop("gh-no-person", "gh is logged in with a token of no person: run `gh auth login`")
-    run = Run(dry_run, me)
-    push(project, run, *find(project, run, repository, private))
+    committed(project)
+    run = Run(dry_run, ready())
+    name, new = find(project, run, repository, private)
+    push(project, run, name, new)
     apply(project, run, wanted)
     owners(project, run)
+    cloud = clouds(project, run)
     lines = [f"{'refused':<7} {line}\n" for line in run.refused]
     lines += [f"{'to do':<7} {line}\n" for line in run.todo]
+    lines.append(NEXT.format(name=run.path.removeprefix("repos/")))
     total = f"{run.changes} changes{' to make' if run.dry else ''}" if run.changes else "no change"
-    sys.stdout.write("".join([*lines, f"{total}\n"]))
+    sys.stdout.write("".join([cloud, *lines, f"{total}\n"]))
     return GOOD
+
+
+def committed(project: Project) -> None:
+    """What the first push must hold: without it CI would judge other data, or train anew."""
+    if git(project, "rev-parse", "--verify", "--quiet", "refs/remotes/origin/main"):
+        return
+    said = git(project, "status", "--porcelain", "--", "schema.yaml", "dvc.lock", "*.dvc") or ""
+    if names := ", ".join(line[3:] for line in said.splitlines()):
+        fix = 'git add . && git commit -m "First model"'
+        raise Stop("not-committed", f"{names} is not committed, so CI would not have it: `{fix}`")
+
+
+def ready() -> Any:
+    """Who is logged in, with a token that may do all of it: asked before anything is made."""
+    me, scopes = person()
+    if scopes is None:
+        sys.stdout.write(f"{'note':<7} {FINE_GRAINED}\n")
+    elif lacks := sorted(SCOPES - scopes):
+        raise Stop(
+            "gh-scopes",
+            f"gh's token lacks the scope {' and '.join(lacks)}, without which GitHub takes no "
+            f"{'workflow' if lacks == ['workflow'] else 'repository'}: run `gh auth refresh "
+            "--hostname github.com --scopes repo,workflow`, or give GH_TOKEN another token",
+        )
+    return me
+
+
+def clouds(project: Project, run: Run) -> str:
+    """What the cloud of the data remote must be told, and the workflows that may not ask it."""
+    if names := lacking(project):
+        fix = "`./gatehouse github oidc allow`, commit"
+        run.todo.append(f"{', '.join(names)}: id-token does not fit the data remote: {fix}")
+    if not (about := run.read("")[1]) or not (text := script(project, about)):
+        return ""
+    if (run.read("/environments/data/variables")[1] or {}).get("total_count"):
+        return ""
+    run.todo.append("the data remote's cloud does not trust this repository: run what is above")
+    return text
 
 
 def find(project: Project, run: Run, asked: str | None, private: bool | None) -> tuple[str, bool]:
