@@ -1,6 +1,5 @@
-"""Which jobs a pull request wants: all of them, but where every path surely is prose."""
+"""Which part of CI a pull request wants: a candidate, but where every path surely is prose."""
 
-import json
 import os
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from repositories import git
 
 from gatehouse.core.project import Project
 
-ALL = ["code", "candidate", "service"]
+ALL = "candidate"
 KEEP = {
     "README.md": "# Widget\n",
     "docs/use.md": "Use it.\n",
@@ -43,7 +42,7 @@ def wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Wants":
 class Wants:
     """The jobs that a pull request wants."""
 
-    def __call__(self) -> list[str]:
+    def __call__(self) -> str:
         """What lies in the work tree, committed and merged as GitHub does it."""
         git("add", "--all")
         git("commit", "--quiet", "--allow-empty", "--message", "change")
@@ -51,7 +50,7 @@ class Wants:
         git("merge", "--quiet", "--no-ff", "--message", "merge", "change")
         return self.here()
 
-    def here(self) -> list[str]:
+    def here(self) -> str:
         """What is checked out."""
         from gatehouse.github.changes import changes
 
@@ -59,9 +58,8 @@ class Wants:
         written.unlink(missing_ok=True)
         assert changes(Project()) == 0
         name, _, value = written.read_text().partition("<<")
-        assert name == "wanted"
-        said: list[str] = json.loads(value.split("\n")[1])
-        return [job for job in said if job in ALL]
+        assert name == "part"
+        return value.split("\n")[1]
 
 
 def put(name: str | bytes, text: str = "x\n") -> None:
@@ -75,20 +73,13 @@ def put(name: str | bytes, text: str = "x\n") -> None:
 )
 def test_prose_wants_no_model(wants: Wants, name: str) -> None:
     put(name, "Other words.\n")
-    assert wants() == ["code"]
+    assert wants() == "code"
 
 
 def test_prose_that_goes_or_moves_is_prose(wants: Wants) -> None:
     git("mv", "docs/use.md", "docs/how.md")
     Path("README.md").unlink()
-    assert wants() == ["code"]
-
-
-def test_old_names_of_the_job_are_asked_for_as_well(wants: Wants) -> None:
-    put("params.yaml", "seed: 1\n")
-    wants()
-    written = Path(os.environ["GITHUB_OUTPUT"]).read_text()
-    assert {"data", "model", "candidate"} <= {*json.loads(written.split("\n")[1])}
+    assert wants() == "code"
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "data/source.csv.dvc", "dvc.lock"])
@@ -211,7 +202,7 @@ def test_a_base_that_is_no_ancestor_is_compared_as_it_is(wants: Wants) -> None:
     git("commit", "--quiet", "--all", "--message", "meanwhile")
     git("switch", "--quiet", "change")
     put("README.md", "More.\n")
-    assert wants() == ["code"], "what the base has got meanwhile is no change of this one"
+    assert wants() == "code", "what the base has got meanwhile is no change of this one"
     git("switch", "--quiet", "--orphan", "other")
     put("README.md")
     git("add", "--all")
@@ -225,9 +216,9 @@ def test_a_clone_that_is_too_shallow_wants_all(
     wants: Wants, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put("README.md", "Other words.\n")
-    assert wants() == ["code"]
+    assert wants() == "code"
     git("branch", "merged", "HEAD")
-    for depth, expected in ((2, ["code"]), (1, ALL)):
+    for depth, expected in ((2, "code"), (1, ALL)):
         there = tmp_path.parent / f"shallow{depth}"
         words = ("--quiet", f"--depth={depth}", "--branch=merged", f"file://{tmp_path}")
         git("clone", *words, str(there))
@@ -237,7 +228,7 @@ def test_a_clone_that_is_too_shallow_wants_all(
 
 def test_only_a_pull_request_may_want_less(wants: Wants, monkeypatch: pytest.MonkeyPatch) -> None:
     put("README.md", "Other words.\n")
-    assert wants() == ["code"]
+    assert wants() == "code"
     for event in ("push", "merge_group", "workflow_dispatch", ""):
         monkeypatch.setenv("GITHUB_EVENT_NAME", event)
         assert wants.here() == ALL

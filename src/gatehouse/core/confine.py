@@ -1,10 +1,11 @@
 """Code that nobody here vouches for, in a process that can do nothing but answer.
 
 The judge (``hooks.confined``) asks the user's ``prepare`` and ``derive``, and a model of types of
-her own, through ``Confined``: a child that sees the interpreter, the library and her modules, and nothing else; that
-writes no file, opens no socket, starts no program, signals nobody, and whose memory and time are
-bounded. What it answers is an Arrow table, never an object. Landlock and seccomp of Linux do it,
-which take no rights and no package; where they are not, nothing is asked (``Stop`` 3).
+her own, through ``Confined``: a child that sees the interpreter, the library and her modules, and
+nothing else; that writes no file, opens no socket, starts no program, signals nobody, and whose
+memory and time are bounded. What it answers is an Arrow table, never an object. Landlock and
+seccomp of Linux do it, which take no rights and no package; where they are not, nothing is asked
+(``Stop`` 3).
 
 What goes in is pickled, for it comes from the judge; what comes out is only ever read as Arrow.
 """

@@ -63,13 +63,7 @@ def judge(project: Project, head: str) -> int:
     notes = []
     if any(name.startswith(("requirements/", "vendor/")) for name in left):
         notes.append("requirements/ or vendor/ change: the judge was made of those of the base")
-    source = PurePosixPath(str(read_section(project / "params.yaml", "ingest").get("source")))
-    if source.is_absolute() or source.parts[:1] != ("data",) or ".." in source.parts:
-        raise Stop(
-            "judge-source",
-            "ingest.source in params.yaml leads out of data/: put the table there",
-            CLOSED,
-        )
+    source_inside(project)
     claimed = outs(git(project, "show", f"{tree}:./dvc.lock") or "").get("model")
     return _run(project, reasons, notes, claimed)
 
@@ -143,6 +137,17 @@ def _gates(project: Project, base: str) -> list[str]:
         write_text(path, base)
     head = "gates.yaml is looser than the base branch's, whose thresholds judge: "
     return [head + said for said in found[:MOST]]
+
+
+def source_inside(project: Project) -> None:
+    """Raises ``Stop`` (1) where the parameters name a table that does not lie in ``data/``."""
+    source = PurePosixPath(str(read_section(project / "params.yaml", "ingest").get("source")))
+    if source.is_absolute() or source.parts[:1] != ("data",) or ".." in source.parts:
+        raise Stop(
+            "judge-source",
+            "ingest.source in params.yaml leads out of data/: put the table there",
+            CLOSED,
+        )
 
 
 def _split(project: Project, base: dict[str, Any]) -> list[str]:

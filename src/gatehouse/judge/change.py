@@ -19,7 +19,7 @@ PLAIN = ("100644", "100755")
 GONE = "000000"
 TAKEN = re.compile(
     r"(params|schema|gates|monitor|deploy|ml-canvas)\.yaml|tests/behaviour\.yaml"
-    r"|data/[^/]+\.dvc|src/(?!.*(\.dvc|/dvc\.(yaml|lock))$).+"
+    r"|data/[^/]+\.dvc|src/(?!(.*\.dvc|(.*/)?dvc\.(yaml|lock))$).+"
 )
 POINTER, OUT = {"outs", "desc", "meta"}, {"md5", "size", "hash", "path", "nfiles", "desc"}
 NAME = re.compile(r"[\w][\w .()+,-]*")

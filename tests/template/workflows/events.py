@@ -91,8 +91,8 @@ def workflow_dispatch(hub: FakeGitHub, branch: str = "", **inputs: str) -> Event
     return _event(hub, "workflow_dispatch", branch, inputs=inputs, ref=ref)
 
 
-def workflow_run(hub: FakeGitHub, run_id: int) -> Event:
+def workflow_run(hub: FakeGitHub, run_id: int, action: str = "completed") -> Event:
     """A run of another workflow has ended; for a fork it names no pull request."""
     run = {name: value for name, value in hub.runs[run_id].items() if name != "jobs"}
     named = {"name": run["name"], "path": run["path"]}
-    return _event(hub, "workflow_run", action="completed", workflow_run=run, workflow=named)
+    return _event(hub, "workflow_run", action=action, workflow_run=run, workflow=named)

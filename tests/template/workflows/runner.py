@@ -100,6 +100,19 @@ def run(
     return done
 
 
+def pretended(hub: FakeGitHub, event: Event, candidate: Mapping[str, bytes]) -> int:
+    """A run of CI that ended well, whatever its own files made of it, and handed this over.
+
+    Gives its number. The worst that a pull request can do to the workflow that it brings along.
+    """
+    number = max(hub.runs, default=100) + 1
+    shown = _begin(hub, number, {"name": "CI"}, ".github/workflows/ci.yml", event)
+    job = {"name": "pass", "status": "completed", "conclusion": "success"}
+    shown |= {"status": "completed", "conclusion": "success", "jobs": [job]}
+    artifacts.put(hub.artifacts_folder, number, "candidate", candidate)
+    return number
+
+
 def _pairs(flag: str, values: Mapping[str, str]) -> list[str]:
     return [word for pair in values.items() for word in (flag, "=".join(pair))]
 

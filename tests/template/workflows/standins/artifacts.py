@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def _is_hidden(path: Path, paths: list[str]) -> bool:
     return any(part.startswith(".") for part in rest)
 
 
+def put(folder: Path, run_id: int, name: str, content: Mapping[str, bytes]) -> tuple[int, str]:
+    """Keep an artifact of these files; gives its id and digest."""
+    (folder / str(run_id)).mkdir(exist_ok=True)
+    number = _next_id(folder)
+    packed = folder / str(run_id) / f"{number}.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in content.items():
+            archive.writestr(path, data)
+    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+    made = Artifact(number, run_id, name, digest, packed.stat().st_size)
+    packed.with_suffix(".json").write_text(json.dumps(asdict(made)), encoding="utf-8")
+    return number, digest
+
+
 def upload() -> None:
     """Zip what the paths mean; a second artifact of the same name is refused."""
     given = inputs()
@@ -91,14 +106,9 @@ def upload() -> None:
         if given["overwrite"] != "true":
             fail("Failed to CreateArtifact: an artifact with this name already exists on the run")
         old.zip(folder).with_suffix(".json").unlink()
-    number = _next_id(folder)
-    root, packed = _root(paths, found), folder / str(run_id) / f"{number}.zip"
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(found):
-            archive.writestr(path.relative_to(root).as_posix(), path.read_bytes())
-    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
-    made = Artifact(number, run_id, given["name"], digest, packed.stat().st_size)
-    packed.with_suffix(".json").write_text(json.dumps(asdict(made)), encoding="utf-8")
+    root = _root(paths, found)
+    content = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(found)}
+    number, digest = put(folder, run_id, given["name"], content)
     output("artifact-id", str(number))
     output("artifact-digest", digest)
     repository = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}"
