@@ -1,4 +1,4 @@
-"""Seconds of `ci.yml` under act on the example, beside `make pipeline gate` of the same change.
+"""Seconds of `ci.yml` and `judge.yml` under act on the example, beside `make pipeline gate` of the same change.
 
     .venv/bin/python benchmarks/ci/run.py FOLDER [--rounds 3]
 
@@ -39,22 +39,30 @@ def main() -> int:
         rows = []
         for number in range(options.rounds + 1):
             change(project, f"idle-{number}", FILE, f"\n# nothing {number}\n", None)
-            idle = run(hub, "ci.yml", pull(hub, project, f"idle-{number}"), timeout=3600)
-            assert idle.conclusion == "success", idle.text
+            idle = both(hub, pull(hub, project, f"idle-{number}"))
             rate = f"params: {{learning_rate: 0.1{number + 1}}}"
             tuned_model = f"\nmodel: {{class: {BOOSTING}, {rate}}}\n"
             change(project, f"rate-{number}", "params.yaml", AUTO, tuned_model)
-            tuned = run(hub, "ci.yml", pull(hub, project, f"rate-{number}"), timeout=3600)
+            tuned = both(hub, pull(hub, project, f"rate-{number}"))
             before = time.perf_counter()
             project.make("pipeline", "gate", code=0)
             plain = time.perf_counter() - before
-            row = idle.seconds, tuned.seconds, plain
+            row = idle, tuned, plain
             print(f"round {number}: " + ", ".join(f"{seconds:.1f} s" for seconds in row))
             rows.append(row)
     idle_s, tuned_s, plain_s = map(statistics.median, zip(*rows[1:], strict=True))
     print(f"nothing changed {idle_s:.1f} s; a parameter changed {tuned_s:.1f} s, which is")
     print(f"{tuned_s / plain_s:.2f} times `make pipeline gate`, {plain_s:.1f} s")
     return 0
+
+
+def both(hub: FakeGitHub, event: events.Event) -> float:
+    """Seconds of the run of CI and of the judge after it."""
+    made = run(hub, "ci.yml", event, timeout=3600)
+    judged = run(hub, "judge.yml", events.workflow_run(hub, made.id), timeout=3600)
+    for one in (made, judged):
+        assert one.conclusion == "success", one.text
+    return made.seconds + judged.seconds
 
 
 def prepare(folder: Path, hub: FakeGitHub) -> BakedProject:

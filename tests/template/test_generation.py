@@ -30,7 +30,7 @@ EVERYWHERE = [
     ".github/workflows/ci.yml",
     ".github/workflows/ct.yml",
     ".github/workflows/monitor.yml",
-    ".github/workflows/report.yml",
+    ".github/workflows/judge.yml",
     ".gitignore",
     ".pre-commit-config.yaml",
     ".python-version",

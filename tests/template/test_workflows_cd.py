@@ -116,7 +116,7 @@ def judged(hub: FakeGitHub, project: BakedProject, **other: Any) -> int:
     }
     jobs = project.yaml(".github/workflows/ci.yml")["jobs"]
     steps = [
-        step for step in jobs["model"]["steps"] if step.get("with", {}).get("name") == "candidate"
+        step for step in jobs["judge"]["steps"] if step.get("with", {}).get("name") == "judged"
     ]
     folder = hub.artifacts_folder / str(number)
     folder.mkdir(parents=True)
@@ -125,7 +125,7 @@ def judged(hub: FakeGitHub, project: BakedProject, **other: Any) -> int:
             path = project.path / name
             for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
                 archive.write(file, file.relative_to(project.path).as_posix())
-    made = Artifact(number, number, "candidate", "0" * 64, 1)
+    made = Artifact(number, number, "judged", "0" * 64, 1)
     note = {"id": made.id, "run_id": number, "name": made.name, "digest": made.digest, "size": 1}
     (folder / f"{number}.json").write_text(json.dumps(note), encoding="utf-8")
     return number
