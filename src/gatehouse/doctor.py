@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gatehouse.core import environments, shipped
+from gatehouse.core.actions import unfit
 from gatehouse.core.config import canvas
 from gatehouse.core.config.gates import section as gates_section
 from gatehouse.core.config.rules import is_number, read_rules, value_text
@@ -200,6 +201,10 @@ def repository(project: Project) -> Lines:
             yield Line(f"nothing was pushed to the branch {storage.BRANCH}", "advice", "make push")
     elif remote := dvc.config(project).get("core", "remote", fallback=None):
         yield Line(f"DVC pushes to its remote {remote}", "ok")
+        url = dvc.config(project).get(f"'remote \"{remote}\"'", "url", fallback="")
+        if names := ", ".join(path.name for path in unfit(project, url)):
+            what = f"{names}: jobs may not ask the cloud of {remote} for a token, or need none"
+            yield Line(what, "lacking", "gatehouse github oidc allow")
     else:
         fix = "dvc remote add --default storage URL && make push"
         yield Line("git has a remote and DVC none: nobody else gets the data", "lacking", fix)

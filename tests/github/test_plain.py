@@ -10,7 +10,18 @@ import pytest
 
 # What `github.plain` imports once it knows the verb.
 MODULES = (
-    *("alerts", "comment", "issues", "keys", "oidc", "release", "setup", "training", "trust"),
+    *(
+        "alerts",
+        "comment",
+        "handover",
+        "issues",
+        "keys",
+        "oidc",
+        "release",
+        "setup",
+        "training",
+        "trust",
+    ),
     "webhook",
 )
 

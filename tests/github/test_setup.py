@@ -457,20 +457,21 @@ jobs:
 def test_only_with_a_bucket_jobs_may_ask_for_a_token(
     setup: Setup, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from gatehouse.core.actions import unfit
     from gatehouse.core.project import Project
-    from gatehouse.github.trust import allow, lacking
+    from gatehouse.github.trust import allow
 
     path = project / ".github/workflows/ci.yml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(WORKFLOW)
-    assert lacking(Project()) == []
+    assert unfit(Project(), "") == {}
     bucket(project, "s3://store")
-    assert lacking(Project()) == ["ci.yml"]
+    assert list(unfit(Project(), "s3://store")) == [Path(".github/workflows/ci.yml")]
     assert "to do   ci.yml: id-token does not fit the data remote" in setup()[1]
     allow(Project())
     granted = WORKFLOW.replace("contents: read} # the", "contents: read, id-token: write} # the")
     assert path.read_text() == granted
-    assert lacking(Project()) == []
+    assert unfit(Project(), "s3://store") == {}
     (project / ".dvc/config").write_text("")
     allow(Project())
     assert path.read_text() == WORKFLOW, "what another job has it for stays"

@@ -1,6 +1,8 @@
 """What the steps of ct.yml do, one by one, where a whole run would be too slow to see it."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,10 +40,10 @@ class Pulls(Hub):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Pulls:
-    from gatehouse.github import candidate, issues
+    from gatehouse.github import handover, issues
 
     hub = Pulls()
-    for module in (issues, candidate):
+    for module in (issues, handover):
         monkeypatch.setattr(module, "call", hub.call)
     monkeypatch.setattr(issues, "pages", hub.pages)
     return hub
@@ -50,13 +52,11 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Pulls:
 @pytest.fixture
 def here(hub: Pulls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A clone whose main has a model, on the branch of a training that has started."""
-    from gatehouse.monitoring import history
-
     about = {"SERVER_URL": "https://github.com", "REPOSITORY": "acme/widget", "RUN_ID": "7"}
     about |= {"STEP_SUMMARY": str(tmp_path / "summary"), "OUTPUT": str(tmp_path / "output")}
     for name, value in about.items():
         monkeypatch.setenv(f"GITHUB_{name}", value)
-    for name, value in {"KEY": KEY, "BASE_REF": "origin/main", "RETRY_SECONDS": "0.01"}.items():
+    for name, value in {"BASE_REF": "origin/main", "RETRY_SECONDS": "0.01"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AS_OF", raising=False)
     for who in ("AUTHOR", "COMMITTER"):
@@ -75,32 +75,71 @@ def here(hub: Pulls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     git("push", "--quiet", "origin", "HEAD:main")
     git("fetch", "--quiet", "origin")
     git("checkout", "--quiet", "-B", "retrain-0123456789ab")
-    git("commit", "--quiet", "--allow-empty", "--message", "Retrain: data", "--message", "new rows")
-    history.add_decision(
-        Project(), {"key": KEY, "state": "started", "trigger": "data", "why": "new rows"}
-    )
+    git("commit", "--quiet", "--allow-empty", "--message", "Retrain: data")
     return tmp_path / "work"
 
 
+DECISION = {"trigger": "data", "why": "new rows", "key": KEY, "data": "d", "model": "m"}
+DECISION |= {"until": "", "state": "started", "when": "2026-11-27T10:00:00+00:00"}
+OBJECT = b"new rows"
+STORED = f"files/md5/{hashlib.md5(OBJECT).hexdigest()[:2]}/{hashlib.md5(OBJECT).hexdigest()[2:]}"
+RUN = f"runs/ab/{'ab' * 32}/{'cd' * 32}"
+
+
 @pytest.fixture
-def ends(here: Path, hub: Pulls, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """How the pipeline ended; the decision as it then stands."""
-    from gatehouse.core.config.monitor import Retrain
-    from gatehouse.retraining import policy as settings
-    from gatehouse.vcs import data_branch as storage
+def trained(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """What the job that may only read leaves, where the next job has a clone of its own."""
+    from gatehouse.vcs import data_branch
 
-    def ends(ran: str = "success", policy: str = "pull-request") -> Any:
+    def set_aside(project: Project, folder: Path, *pointers: str) -> None:
+        for name, content in {STORED: OBJECT, **({} if pointers else {RUN: b"cmd: x"})}.items():
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_bytes(content)
+
+    def trained(ran: str = "success", policy: str = "") -> Path:
         from gatehouse.github.candidate import outcome
-        from gatehouse.monitoring import history
 
-        pushed: list[Any] = []
-        monkeypatch.setattr(storage, "push_data", lambda _, *names: pushed.append(names))
-        monkeypatch.setattr(settings, "read_settings", lambda _: Retrain(policy=policy))
+        monkeypatch.setattr(data_branch, "set_aside", set_aside)
         monkeypatch.setenv("RAN", ran)
+        refs = git("-C", "../origin.git", "for-each-ref")
         outcome(Project())
-        return history.decisions(Project())[-1]
+        assert git("-C", "../origin.git", "for-each-ref") == refs, "it can push nothing"
+        over = here.parent / "over"
+        if not over.exists():
+            git("clone", "--quiet", f"file://{here.parent}/origin.git", str(over))
+        shutil.rmtree(over / "handed", ignore_errors=True)
+        shutil.move(here / "handed", over / "handed")
+        (over / "monitor.yaml").write_text(f"retrain:\n  policy: {policy}\n" if policy else "")
+        (over / ".dvc").mkdir(exist_ok=True)
+        remote = "[core]\n remote = s\n['remote \"s\"']\n url = ../.dvc-storage\n"
+        (over / ".dvc/config").write_text(remote)
+        return over
+
+    return trained
+
+
+@pytest.fixture
+def ends(
+    trained: Callable[..., Path], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    """How the pipeline ended, handed over; the decision as it then stands."""
+
+    def ends(ran: str = "success", policy: str = "") -> Any:
+        with monkeypatch.context() as there:
+            there.chdir(trained(ran, policy))
+            return handed_over(there)
 
     return ends
+
+
+def handed_over(patch: pytest.MonkeyPatch, **decision: str) -> Any:
+    """The job that hands over, in its own clone."""
+    from gatehouse.github.handover import hand_over
+    from gatehouse.monitoring import history
+
+    patch.setenv("DECISION", json.dumps(DECISION | decision))
+    hand_over(Project())
+    return history.decisions(Project())[-1]
 
 
 def output(here: Path) -> str:
@@ -239,8 +278,9 @@ def test_a_main_that_has_moved_is_not_overwritten(
         "push",
         "--quiet",
         "origin",
-        f"{git('commit-tree', 'origin/main^{tree}', '-p', 'origin/main', '-m', 'x')}:main",
+        f"{git('commit-tree', 'origin/main^{tree}', '-p', 'origin/main', '-m', 'x')}:refs/heads/theirs",
     )
+    git("-C", "../origin.git", "update-ref", "refs/heads/main", "theirs")
     moved = there("main")
     blessed()
     with pytest.raises(Stop, match="main has moved meanwhile") as stop:
@@ -254,7 +294,8 @@ def test_a_main_that_takes_no_push_says_what_to_set(here: Path, ends: Callable[.
     from gatehouse.core.errors import Stop
 
     hook = Path("../origin.git/hooks/pre-receive")
-    hook.write_text("#!/bin/sh\necho 'GH013: Repository rule violations' >&2; exit 1\n")
+    rules = "! grep -q heads/main || { echo 'GH013: Repository rule violations' >&2; exit 1; }"
+    hook.write_text(f"#!/bin/sh\n{rules}\n")
     hook.chmod(0o755)
     blessed()
     with pytest.raises(Stop, match=r"takes no push of a workflow: let GitHub Actions pass"):
@@ -347,7 +388,8 @@ def test_what_failed_is_one_issue_and_open_again(
     from gatehouse.monitoring import history
 
     needs = {"decide": {"result": "success"}, "train": {"result": "failure"}}
-    needs["train"] |= {"outputs": {"key": KEY, "why": "no disk `left`"}}  # type: ignore[dict-item]
+    said = {"decision": json.dumps(DECISION), "why": "no disk `left`"}
+    needs["train"] |= {"outputs": said}  # type: ignore[dict-item]
     monkeypatch.setenv("NEEDS", json.dumps(needs))
     failed(Project())
     failed(Project())
@@ -356,6 +398,176 @@ def test_what_failed_is_one_issue_and_open_again(
     assert "no disk 'left'" in issue["body"]
     assert len(hub.comments) == 1
     assert [one["state"] for one in history.decisions(Project())] == ["failed"]
+
+
+# --- what was handed over is a claim ------------------------------------------------------------
+
+
+def heads(here: Path) -> str:
+    return git("-C", str(here.parent / "origin.git"), "for-each-ref")
+
+
+def forge(name: str, content: bytes | str) -> None:
+    path = Path("handed", name)
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def outcome_json(**said: str) -> str:
+    usual = {"state": "blessed", "headline": "x", "base": git("rev-parse", "origin/main")}
+    return json.dumps(usual | said)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tree/.github/workflows/ci.yml", "on: push"),
+        ("tree/gates.yaml", "model: {}"),
+        ("tree/params.yaml", "seed: 1"),
+        ("tree/new.dvc", POINTER.format("bbbb")),
+        ("tree/data/source.csv.dvc", POINTER.format("bbbb") + "cmd: curl x\n"),
+        ("tree/data/source.csv.dvc", POINTER.format("bbbb").replace("source.csv", "other.csv")),
+        ("tree/dvc.lock", "x" * 1_000_001),
+        (f"storage/{STORED}", "other bytes"),
+        ("storage/files/md5/zz/not-a-digest", "x"),
+        ("storage/runs/ab/deeper", "x"),
+        ("handed.sh", "touch x"),
+        ("outcome.json", "[]"),
+        ("outcome.json", '{"state": "blessed"}'),
+    ],
+)
+def test_attack_a_package_forges_what_the_training_hands_over(
+    here: Path,
+    hub: Pulls,
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    content: str,
+) -> None:
+    """ATTACK: a package that runs in the training leaves a workflow, gates, another address of the data or other bytes for the job that may write | that job runs no package, and looks at each file: names, kinds, sizes, digests; of a pointer only what DVC records may differ"""
+    from gatehouse.core.errors import Stop
+
+    blessed()
+    monkeypatch.chdir(trained())
+    forge(name, content)
+    before = heads(here)
+    with pytest.raises(Stop) as stop:
+        handed_over(monkeypatch)
+    assert (stop.value.code, stop.value.exit_code) == ("handed-over", 2)
+    told = [branch for branch in heads(here).split() if "retrain" in branch or "main" in branch]
+    assert told == [b for b in before.split() if "retrain" in b or "main" in b]
+    assert "dvc-storage" not in heads(here)
+    assert hub.bodies == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"state": "promoted"}, {"base": "f" * 40}, {"base": "--all"}, {"base": "HEAD~0"}],
+)
+def test_attack_a_training_claims_another_base_or_end(
+    here: Path,
+    hub: Pulls,
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, str],
+) -> None:
+    """ATTACK: the training says that it began from a commit that was never on main | the base must be an ancestor of main"""
+    from gatehouse.core.errors import Stop
+
+    blessed()
+    monkeypatch.chdir(trained())
+    forge("outcome.json", outcome_json(**said))
+    with pytest.raises(Stop) as stop:
+        handed_over(monkeypatch)
+    assert stop.value.code == "handed-over"
+    assert hub.bodies == []
+
+
+@pytest.mark.parametrize(
+    "said", [{"key": "../../main"}, {"key": "x"}, {"state": "blessed"}, {"when": "yesterday"}]
+)
+def test_a_decision_that_is_none_hands_nothing_over(
+    here: Path,
+    trained: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    said: dict[str, str],
+) -> None:
+    from gatehouse.core.errors import Stop
+
+    blessed()
+    monkeypatch.chdir(trained())
+    before = heads(here)
+    with pytest.raises(Stop) as stop:
+        handed_over(monkeypatch, **said)
+    assert stop.value.code == "handed-over"
+    assert heads(here) == before
+
+
+def test_a_link_is_no_file(
+    here: Path, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatehouse.core.errors import Stop
+    from gatehouse.github.handover import taken
+
+    blessed()
+    monkeypatch.chdir(trained())
+    assert set(taken(Project())) == {
+        *("outcome.json", "report.md", "tree/dvc.lock", f"storage/{STORED}", f"storage/{RUN}"),
+    }
+    Path("handed/report.md").unlink()
+    Path("handed/report.md").symlink_to("/etc/passwd")
+    with pytest.raises(Stop, match=r"report\.md is not what a training hands over"):
+        taken(Project())
+
+
+def test_what_the_branch_of_the_data_has_stays_as_it_is(
+    here: Path, hub: Pulls, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blessed()
+    monkeypatch.chdir(trained())
+    handed_over(monkeypatch)
+    assert there("dvc-storage", STORED) == OBJECT.decode()
+    assert there("dvc-storage", RUN) == "cmd: x"
+    forge(f"storage/{RUN}", "cmd: another")
+    forge(f"storage/{RUN[:-2]}ee", "cmd: y")
+    handed_over(monkeypatch)
+    assert there("dvc-storage", RUN) == "cmd: x"
+    assert there("dvc-storage", f"{RUN[:-2]}ee") == "cmd: y"
+
+
+def test_the_report_of_a_training_calls_nobody(
+    here: Path, hub: Pulls, ends: Callable[..., Any]
+) -> None:
+    put("blessing.json", {"blessed": False})
+    Path("reports/report.md").write_text("## ❌ Not blessed\n\n@acme/everyone \x1b[31m\n")
+    assert ends("failure")["ended_as"] == "❌ Not blessed"
+    assert "@acme" not in hub.issues[0]["body"]
+
+
+def test_two_runs_that_trained_the_same_hand_over_once(
+    here: Path, hub: Pulls, trained: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatehouse.monitoring import history
+
+    blessed()
+    monkeypatch.chdir(trained())
+    handed_over(monkeypatch)
+    asked = len(hub.bodies)
+    monkeypatch.setenv("GITHUB_RUN_ID", "8")
+    handed_over(monkeypatch)
+    assert len(history.decisions(Project())) == 1
+    assert len(hub.bodies) == asked
+    monkeypatch.setenv("GITHUB_RUN_ID", "7")
+    handed_over(monkeypatch)
+    assert len(hub.bodies) > asked, "the same run again goes on"
+
+
+def test_a_refusal_is_written_down_and_said_on_the_alert(
+    here: Path, hub: Pulls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = handed_over(monkeypatch, state="refused", trigger="drift", why="no new rows")
+    assert (line["state"], line["why"]) == ("refused", "no new rows")
 
 
 # --- on a laptop --------------------------------------------------------------------------------
@@ -372,6 +584,8 @@ def test_the_verb_says_what_would_be_done_and_writes_nothing(
         assert code == 0
         return capsys.readouterr().out
 
+    line = {"key": KEY, "state": "started", "trigger": "data", "why": "new rows"}
+    history.add_decision(Project(), line)
     Path("monitor.yaml").write_text("retrain: {per_day: 1}\n")
     Path("ml-canvas.yaml").write_text("building_models: {retrain_days: 30}\n")
     assert said(facts.consider(Project(), ("drift", "schedule"))) == "nothing to do\n"

@@ -21,7 +21,8 @@ from workflows.runner import run
 
 pytestmark = pytest.mark.slow
 
-TRAINED = {"decide": "success", "train": "success"}
+LOOKED = {"decide": "success", "train": "success"}
+TRAINED = LOOKED | {"hand-over": "success"}
 HOSTILE = '"; touch "$GITHUB_WORKSPACE/../never" #$(id)`id`${IFS}@everyone'
 ROWS = 1600
 REPORT: dict[str, Any] = {
@@ -112,7 +113,7 @@ def test_where_nothing_is_new_nothing_is_trained(
     assert done.results == {"decide": "success"}, done.text
     assert "there is no reason to train (push)" in done.log("decide")
     done = ct(hub, events.schedule(hub))
-    assert done.results == TRAINED, done.text
+    assert done.results == LOOKED, done.text
     assert "nothing asks for a training" in done.summaries["train"]
     assert issues(hub) == []
     assert "monitoring" not in hub.git("branch"), "a day on which nothing is to do leaves no line"
@@ -150,7 +151,7 @@ def test_new_rows_become_a_pull_request_on_which_ci_runs(
 
 def test_the_same_again_is_known(hub: FakeGitHub, laptop: BakedProject) -> None:
     done = ct(hub, events.schedule(hub))
-    assert done.results == TRAINED, done.text
+    assert done.results == LOOKED, done.text
     assert "this was trained already" in done.summaries["train"]
     assert len(decisions(hub)) == len(hub.pulls) == 1
     assert dispatched(done) == []
@@ -177,7 +178,7 @@ def test_drift_without_new_rows_is_refused_and_its_issue_says_why(
     laptop.git("commit", "--quiet", "--all", "--message", "What the monitor sees")
     hub.push(laptop.path)
     watched = run(hub, "monitor.yml", events.schedule(hub), timeout=900)
-    assert watched.results == {"watch": "success"}, watched.text
+    assert watched.results == {"watch": "success", "tell": "success"}, watched.text
     [issue] = issues(hub)
     assert issue["title"] == "Monitor: the data have moved away from what the model knows"
     assert "@everyone" not in issue["body"]

@@ -43,6 +43,8 @@ class Training(StrEnum):
     look = "look"
     decide = "decide"
     outcome = "outcome"
+    store = "store"
+    hand_over = "hand-over"
     failed = "failed"
 
 
@@ -120,13 +122,17 @@ def release(step: Annotated[Release, typer.Argument(help="Which.")]) -> int:
 @verb(PANEL, on=github)
 def training(step: Annotated[Training, typer.Argument(help="Which.")]) -> int:
     """What ct.yml does: look, decide, hand the candidate over, say what failed."""
-    if step in (Training.decide, Training.outcome):
-        from gatehouse.github import candidate
+    from gatehouse.github import candidate, handover, training
 
-        return candidate.decide(HERE) if step is Training.decide else candidate.outcome(HERE)
-    from gatehouse.github import training
-
-    return training.look(HERE) if step is Training.look else training.failed(HERE)
+    steps = {
+        Training.look: training.look,
+        Training.decide: candidate.decide,
+        Training.outcome: candidate.outcome,
+        Training.store: handover.store,
+        Training.hand_over: handover.hand_over,
+        Training.failed: training.failed,
+    }
+    return steps[step](HERE)
 
 
 @verb(PANEL, on=github)

@@ -30,7 +30,7 @@ NEEDS = {
 ACCOUNTS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 
 
-def remote(project: Project) -> str:
+def address(project: Project) -> str:
     """The address of the data remote."""
     config = configparser.ConfigParser(interpolation=None, strict=False)
     config.read(project / ".dvc/config", encoding="utf-8")
@@ -40,7 +40,7 @@ def remote(project: Project) -> str:
 
 def oidc(project: Project) -> int:
     """Write the token, and tell the steps that follow where it lies."""
-    kind = remote(project).partition("://")[0]
+    kind = address(project).partition("://")[0]
     if kind not in NEEDS:
         say("oidc: the data remote needs no token of a cloud")
         return GOOD

@@ -15,8 +15,8 @@ HERE = Project()  # a runner stands in its checkout
 STEPS = {
     "tell": ("begin", "end"),
     "release": ("look", "image", "failed"),
-    "training": ("look", "failed"),
-    "alerts": ("stopped",),
+    "training": ("look", "failed", "hand-over"),
+    "alerts": ("stopped", "passed"),
 }
 
 
@@ -57,12 +57,13 @@ def run(words: list[str], own: Callable[[list[str]], list[str]]) -> int:
 
         return release(HERE, rest[0])  # type: ignore[arg-type]  # one of STEPS
     if verb == "training":
-        from . import training
+        from . import handover, training
 
-        return training.look(HERE) if rest == ["look"] else training.failed(HERE)
-    from .alerts import stopped
+        steps = {"look": training.look, "failed": training.failed, "hand-over": handover.hand_over}
+        return steps[rest[0]](HERE)
+    from . import alerts
 
-    return stopped(HERE)
+    return alerts.stopped(HERE) if rest == ["stopped"] else alerts.after_pass(HERE)
 
 
 def _setup(words: list[str]) -> int:

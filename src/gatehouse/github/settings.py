@@ -16,7 +16,7 @@ from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
 
 from .api import call, reason
-from .oidc import NEEDS, remote
+from .oidc import NEEDS, address
 
 PATH, RULESETS = ".github/settings.json", ".github/ruleset"
 FORMS = {"settings": list, "environments": dict, "variables": dict}
@@ -84,7 +84,7 @@ def apply(project: Project, run: Run, wanted: dict[str, Any]) -> None:
         if status >= 300 or (status and not holds(entry.get("found", body), found)):
             method = "PUT" if entry["path"] else "PATCH"
             run.write(entry["what"], method, run.path + entry["path"], body)
-    bucket = remote(project).partition("://")[0] in NEEDS
+    bucket = address(project).partition("://")[0] in NEEDS
     for name, environment in wanted["environments"].items():
         if bucket or not environment.get("bucket"):
             _environment(run, name, environment)

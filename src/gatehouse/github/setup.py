@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core import environments
+from gatehouse.core.actions import unfit
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import git
 
 from .api import person
+from .oidc import address
 from .settings import Run, apply, read_wanted
-from .trust import ORIGIN, lacking, script
+from .trust import ORIGIN, script
 
 OWNERS = Path(".github/CODEOWNERS")
 SCOPES = {"repo", "workflow"}
@@ -91,9 +93,9 @@ def ready() -> Any:
 
 def clouds(project: Project, run: Run) -> str:
     """What the cloud of the data remote must be told, and the workflows that may not ask it."""
-    if names := lacking(project):
+    if names := ", ".join(path.name for path in unfit(project, address(project))):
         fix = "`./gatehouse github oidc allow`, commit"
-        run.todo.append(f"{', '.join(names)}: id-token does not fit the data remote: {fix}")
+        run.todo.append(f"{names}: id-token does not fit the data remote: {fix}")
     if not (about := run.read("")[1]) or not (text := script(project, about)):
         return ""
     if (run.read("/environments/data/variables")[1] or {}).get("total_count"):

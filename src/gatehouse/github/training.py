@@ -1,19 +1,22 @@
 """What ct.yml asks before and after a training: ``gatehouse github training look|failed``.
 
 ``look()`` says whether there may be a reason to train, ``failed()`` keeps the one issue of
-trainings that broke; neither needs an environment. What is between them is ``github.candidate``.
+trainings that broke; neither needs an environment. Between them ``github.candidate`` trains and
+``github.handover`` hands over.
 """
 
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gatehouse.core.console import say
-from gatehouse.core.errors import GOOD
+from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.project import Project
 from gatehouse.monitoring import history
+from gatehouse.monitoring.history import Line
 from gatehouse.vcs.git import git
 
 from . import issues
@@ -28,6 +31,7 @@ BY_EVENT = {
     "schedule": ("data", "schedule"),
 }
 MONITORED = ("performance", "drift")
+KEY, WIDTH = re.compile("[0-9a-f]{64}"), 600
 
 
 @explained()
@@ -56,10 +60,9 @@ def look(project: Project) -> int:
 def failed(project: Project) -> int:
     """The one issue of trainings that failed; the decision is open again."""
     needs: dict[str, Any] = json.loads(os.environ["NEEDS"])
-    if key := (needs.get("train", {}).get("outputs") or {}).get("key"):
-        lines = [line for line in history.decisions(project) if line["key"] == key]
-        if lines and lines[-1]["state"] == "started":
-            end(project, key, "failed", "see the run")
+    if said := (needs.get("train", {}).get("outputs") or {}).get("decision"):
+        with suppress(Stop):  # what is no decision is none, and the issue is opened all the same
+            _end_as_failed(project, decision(said))
     what_next = [
         "No gate said so: something broke. The champion and main are as they were, and the same "
         "decision may be tried again:",
@@ -70,6 +73,40 @@ def failed(project: Project) -> int:
     ]
     print(f"training: {issues.failed('training', 'Continuous training failed', what_next)}")
     return GOOD
+
+
+def _end_as_failed(project: Project, line: Line) -> None:
+    """Of a training that was not handed over nothing is written yet."""
+    ours = [one for one in history.decisions(project) if one.get("run") == history.run_link()]
+    if [one for one in ours if (one["key"], one["state"]) == (line["key"], "started")]:
+        end(project, line["key"], "failed", "see the run")
+    elif not ours and line["state"] == "started":
+        new = {name: value for name, value in line.items() if name != "when"}
+        more = {"state": "failed", "ended_as": "see the run", "run": history.run_link()}
+        history.add_decision(project, new | more)
+
+
+def decision(text: str) -> Line:
+    """The decision that a job says it made, as words on one line each."""
+    try:
+        made = json.loads(text[: 10 * WIDTH])
+        wanted = ("trigger", "why", "key", "data", "model", "until", "state", "when")
+        line = {name: words(made[name]) for name in wanted}
+        history.moment(line["when"])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        line = {"state": "", "key": ""}
+    if not KEY.fullmatch(line["key"]) or line["state"] not in ("started", "refused"):
+        raise Stop(
+            "handed-over",
+            "the decision is not what a training hands over: see what the job `train` says",
+        )
+    return line
+
+
+def words(claim: str) -> str:
+    """What a job said, on one line of letters that are shown."""
+    shown = "".join(one if one.isprintable() else " " for one in claim[: 10 * WIDTH])
+    return " ".join(shown.split())[:WIDTH]
 
 
 def end(project: Project, key: str, state: str, why: str) -> None:

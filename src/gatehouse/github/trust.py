@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from gatehouse.core import shipped
+from gatehouse.core.actions import unfit
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import git
 
 from .api import call
-from .oidc import NEEDS, oidc, remote
+from .oidc import NEEDS, address, oidc
 
 SINCE = "2026-07-15"  # repositories made, renamed or moved since then have ids in the subject
 ORIGIN = re.compile(r"(?:\S*[/@])?github\.com[:/]([^/\s]+/[^/\s]+?)(?:\.git)?/?")
-WORKFLOWS = Path(".github/workflows")
-JOB = re.compile(r"^  [\w-]+:\n(?:(?:    .*)?\n)+", re.MULTILINE)
-ASKS, MAY = "./gatehouse github oidc", ", id-token: write"
-GRANTS = re.compile(r"^(    permissions: \{[^}]+?)(, id-token: write)?\}", re.MULTILINE)
 
 
 def step(project: Project, what: str = "token") -> int:
@@ -50,7 +46,7 @@ def trust(project: Project) -> int:
 
 def script(project: Project, about: dict[str, Any]) -> str:
     """The commands for the cloud of the data remote, "" where that is none."""
-    kind, _, rest = remote(project).partition("://")
+    kind, _, rest = address(project).partition("://")
     if kind not in NEEDS:
         return ""
     words = {"SUBJECT": subject(about), "ID": str(about["id"]), "REPOSITORY": about["full_name"]}
@@ -73,25 +69,9 @@ def subject(about: dict[str, Any]) -> str:
     return f"repo:{owner}@{about['owner']['id']}/{short}@{about['id']}"
 
 
-def lacking(project: Project) -> list[str]:
-    """Workflows whose grants do not fit the data remote: ``allow()`` mends them."""
-    return [path.name for path, text in _fitted(project).items() if path.read_text("utf-8") != text]
-
-
 def allow(project: Project) -> int:
     """Let the jobs that ask for a token of the cloud have one; without a bucket, none may."""
-    for path, text in _fitted(project).items():
-        if path.read_text("utf-8") != text:
-            path.write_text(text, encoding="utf-8", newline="\n")
-            sys.stdout.write(f"{path.relative_to(project.root)}\n")
+    for path, text in unfit(project, address(project)).items():
+        path.write_text(text, encoding="utf-8", newline="\n")
+        sys.stdout.write(f"{path.relative_to(project.root)}\n")
     return GOOD
-
-
-def _fitted(project: Project) -> dict[Path, str]:
-    may = MAY if remote(project).partition("://")[0] in NEEDS else ""
-
-    def job(found: re.Match[str]) -> str:
-        return GRANTS.sub(rf"\1{may}}}", found[0]) if ASKS in found[0] else found[0]
-
-    paths = sorted((project / WORKFLOWS).glob("*.yml"))
-    return {path: JOB.sub(job, path.read_text("utf-8")) for path in paths}

@@ -4,6 +4,7 @@ DVC reads and writes the folder ``.dvc-storage``; git carries its files to and f
 an index of their own. Files are named after their content, so nobody's push undoes another's.
 """
 
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -45,6 +46,45 @@ def push_data(project: Project, *pointers: str) -> None:
         patiently("push", partial(_publish, project))
 
 
+def set_aside(project: Project, folder: Path, *pointers: str) -> None:
+    """Copy what the remote has not into ``folder``, for whoever may push it."""
+    refresh(project, "push")
+    with dvc.repository(project, "the data could not be held against the remote") as repo:
+        dvc.keep_source(project, repo)
+        used = repo.used_objs(targets=list(pointers) or None)
+        states = repo.cloud.status({one for ones in used.values() for one in ones})
+        new = {one.value: Path(repo.cache.local.oid_to_path(one.value)) for one in states.new}
+    _refuse_lost(sorted(str(one.obj_name) for one in states.missing))
+    for md5, path in new.items():
+        _copy(path, dvc.cached(folder / dvc.FILES, md5))
+    runs = dvc.cache(project).parents[1] / "runs"
+    for path in [] if pointers else (path for path in runs.rglob("*") if path.is_file()):
+        _copy(path, folder / "runs" / path.relative_to(runs))
+
+
+def take_in(project: Project, folder: Path) -> None:
+    """Publish what was set aside on the branch; what is there already stays as it is."""
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        _copy(path, project / FOLDER / path.relative_to(folder))
+    patiently("push", partial(_publish, project))
+
+
+def send(project: Project, folder: Path) -> None:
+    """Push what was set aside to the DVC remote, by way of the cache."""
+    objects = dvc.cache(project).parents[1]
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        _copy(path, objects / path.relative_to(folder))
+    names = [path.parent.name + path.name for path in (folder / dvc.FILES).glob("*/*")]
+    patiently("push", partial(dvc.send, project, names))
+    say(f"push: {len(names)} objects and the run cache are in the DVC remote")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        shutil.copyfile(source, target)
+
+
 def refresh(project: Project, verb: str) -> None:
     """Bring the folder up to date with the branch, where that is the remote and exists."""
     if embedded(project):
@@ -67,13 +107,17 @@ def _push_data(project: Project, pointers: tuple[str, ...]) -> None:
             return
         repo.push(run_cache=True)
         states = repo.status(cloud=True)
-    if lost := sorted(path for path, state in states.items() if state in ("missing", "new")):
+    _refuse_lost(sorted(path for path, state in states.items() if state in ("missing", "new")))
+    say("push: data and run cache are in the DVC remote")
+
+
+def _refuse_lost(lost: list[str]) -> None:
+    if lost:
         raise Stop(
             "data-lost",
             f"{', '.join(lost)} cannot be pushed, being neither in the cache nor in the remote as "
             "recorded: run `make pipeline`, commit, then `gatehouse push` again",
         )
-    say("push: data and run cache are in the DVC remote")
 
 
 def _fetch(project: Project) -> str | None:

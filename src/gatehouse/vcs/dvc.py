@@ -16,6 +16,7 @@ from gatehouse.core.project import Project
 
 from .git import have
 
+FILES = Path("files", "md5")  # below a cache or a remote
 Damage = (AttributeError, KeyError, TypeError, ValueError)  # what YAML of another form raises
 
 
@@ -130,7 +131,7 @@ def recorded(project: Project, path: Path) -> dict[str, str]:
 def cache(project: Project) -> Path:
     """Where the cache has its files, by digest."""
     folder = config(project).get("cache", "dir", fallback="cache")
-    return project / ".dvc" / folder / "files" / "md5"
+    return project / ".dvc" / folder / FILES
 
 
 def cached(cache: Path, md5: str) -> Path:
@@ -145,6 +146,15 @@ def md5_of(file: Path) -> str | None:
     with file.open("rb") as content:
         made = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False))
     return made.hexdigest()
+
+
+def send(project: Project, names: list[str]) -> None:
+    """Push objects of these digests, and the run cache, from the cache to the remote."""
+    with repository(project, "the data could not be pushed") as repo:
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        repo.cloud.push([HashInfo("md5", name) for name in names])
+        repo.stage_cache.push(None)
 
 
 def keep_source(project: Project, repo: Any) -> None:
