@@ -398,3 +398,58 @@ def test_a_link_in_the_branch_leads_nowhere(clone: Clone, origin: Path, tmp_path
     refused(lambda: fetch(Project()), 2, "data/source.csv is damaged")
     assert not SOURCE.exists()
     assert not any(p.is_symlink() for p in Path(".dvc-storage").rglob("*"))
+
+
+# --- set aside by who may only read, pushed by another -----------------------------------------
+
+
+def below(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def with_a_run() -> tuple[str, str]:
+    """A source that is new, and an entry of the run cache; what it is called below a remote."""
+    md5 = new_data(b"a,b\n5,6\n")
+    run = f"runs/ab/{'ab' * 32}/{'cd' * 32}"
+    Path(".dvc/cache", run).parent.mkdir(parents=True)
+    Path(".dvc/cache", run).write_text("cmd: x\nouts: []\n")
+    return f"files/md5/{md5[:2]}/{md5[2:]}", run
+
+
+def test_what_the_remote_lacks_is_set_aside_and_taken_in_elsewhere(
+    clone: Clone, origin: Path, tmp_path: Path
+) -> None:
+    clone("a")
+    push(Project())
+    before = stored(origin)
+    name, run = with_a_run()
+    storage.set_aside(Project(), tmp_path / "aside")
+    assert below(tmp_path / "aside") == {name, run}
+    storage.set_aside(Project(), tmp_path / "theirs", f"{SOURCE}.dvc")
+    assert below(tmp_path / "theirs") == {name}, "a pointer alone has no runs"
+    assert stored(origin) == before, "nothing was pushed"
+    clone("b")
+    storage.take_in(Project(), tmp_path / "aside")
+    assert stored(origin) == before | {name[10:].replace("/", "")}
+    assert git("-C", str(origin), "show", f"dvc-storage:{run}") == "cmd: x\nouts: []"
+
+
+def test_into_a_bucket_it_goes_by_way_of_the_cache(
+    clone: Clone, origin: Path, tmp_path: Path
+) -> None:
+    clone("a")
+    name, run = with_a_run()
+    storage.set_aside(Project(), tmp_path / "aside")
+    folder = clone("b")
+    text = f"[core]\n    remote = place\n['remote \"place\"']\n    url = {tmp_path}/bucket\n"
+    (folder / ".dvc/config").write_text(text)
+    storage.send(Project(), tmp_path / "aside")
+    assert {name, run} <= below(tmp_path / "bucket")
+
+
+def test_what_is_nowhere_is_not_set_aside(clone: Clone, tmp_path: Path) -> None:
+    clone("a")
+    md5 = new_data(b"a,b\n5,6\n")
+    SOURCE.unlink()
+    Path(".dvc/cache/files/md5", md5[:2], md5[2:]).unlink()
+    refused(lambda: storage.set_aside(Project(), tmp_path / "aside"), 2, "cannot be pushed")
