@@ -53,6 +53,21 @@ def test_the_page_of_real_tables_has_every_table() -> None:
     assert shown == expected, "run `make real-tables` and commit docs/real-tables.md"
 
 
+def test_the_steps_are_as_many_as_the_page_says(example: BakedProject) -> None:
+    page = (ROOT / "docs/github.md").read_text(encoding="utf-8")
+    section = page.split("\n## How many steps\n")[1].split("\n## ")[0]
+    blocks = re.findall(r"(\d+)(?: more)?[^\d\n]*:[^\n]*\n\n```sh\n(.*?)```", section, re.DOTALL)
+    assert len(blocks) == section.count("```sh") == 5
+    for said, lines in blocks:
+        assert len(lines.splitlines()) == int(said), lines
+    push, report, _, deployment, _ = (int(said) for said, _ in blocks)
+    assert (push < 9, report < 6, deployment < 8) == (True, True, True)
+    words = re.findall(r"^make ([a-z ]+)", section, re.MULTILINE)
+    assert {verb for line in words for verb in line.split()} <= set(
+        re.findall(r"^([a-z]+):", example.read("Makefile"), re.MULTILINE)
+    )
+
+
 def test_every_page_is_in_the_index_and_every_link_leads_somewhere() -> None:
     docs = ROOT / "docs"
     index = (docs / "index.md").read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ from workflows import rules
 from workflows.known_actions import KNOWN
 from workflows.runner import ACTIONS
 
+from gatehouse.github.plain import needs_none
+
 TOOLS = Path(sys.executable).parent
 SAMPLE = Path(__file__).parent / "workflows" / "good.yml"
 PIN = r"uses: ([\w./-]+)@([0-9a-f]{40})\b.*?# (v[\d.]+)"
@@ -91,6 +93,20 @@ def test_every_file_keeps_the_rules(roots: dict[str, Path]) -> None:
         for said in rules.broken(path, OWN_LINES if name == "template" else rules.MOST_LINES)
     }
     assert not found, "\n".join(sorted(found))
+
+
+@pytest.mark.parametrize("name", ["ct.yml", "monitor.yml"])
+def test_attack_a_package_takes_the_token_that_writes(roots: dict[str, Path], name: str) -> None:
+    """ATTACK: a package that training or monitoring imports writes to the repository with the token of its job | such a job may only read; a job that may write starts verbs that need no environment"""
+    jobs = yaml.safe_load((roots["defaults"] / ".github/workflows" / name).read_text())["jobs"]
+    kinds = set()
+    for job in jobs.values():
+        writes = {scope for scope, how in job["permissions"].items() if how == "write"}
+        runs = [step["run"].removeprefix("./gatehouse ") for step in job["steps"] if "run" in step]
+        bare = [verb.split()[0] == "github" and needs_none(verb.split()[1:]) for verb in runs]
+        assert all(bare) or not writes - {"id-token"}, job
+        kinds.add(all(bare))
+    assert kinds == {True, False}, "it has jobs of either kind"
 
 
 def test_act_can_read_them(roots: dict[str, Path]) -> None:
