@@ -16,11 +16,15 @@ def tip(origin: Path, branch: str) -> str:
 def candidate(
     version: str, champion: str = "", *, build: str = "", reasons: Any = (), **image: Any
 ) -> str:
-    """A blessed model with its image, committed; its digest."""
+    """A blessed model with its image, committed and merged into main; its digest."""
     from gatehouse.core.digests import MODEL, file_digest, model_digest
 
-    for name in ("model.json", "model.skops"):
-        Path("model", name).write_text(version, encoding="utf-8")
+    far = "origin" in git("remote").split()
+    if far and git("ls-remote", "origin", "refs/heads/main"):
+        git("fetch", "--quiet", "origin", "main")
+        git("reset", "--quiet", "--soft", "FETCH_HEAD")
+    put("model/model.json", {"version": version})
+    Path("model/model.skops").write_text(version, encoding="utf-8")
     model = str(model_digest(MODEL))
     judged = {"model_digest": champion} if champion else {"bootstrap": "the first"}
     put("blessing.json", {"blessed": True, "model_digest": model, "champion": judged})
@@ -29,6 +33,8 @@ def candidate(
     Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"train": {"outs": outs}}}))
     git("add", "dvc.lock")
     git("commit", "--quiet", "--allow-empty", "--message", f"Model {version}")
+    if far:
+        git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     name = f"sha256:{digest(f'image of {version}{build}')}"
     said = {
         "image": f"registry.example:5000/team/flights@{name}",

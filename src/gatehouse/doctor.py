@@ -21,7 +21,7 @@ from gatehouse.core.files import read_json, read_section, read_yaml
 from gatehouse.core.project import Project
 from gatehouse.vcs import data_branch as storage
 from gatehouse.vcs import dvc
-from gatehouse.vcs.git import commit, git
+from gatehouse.vcs.git import git
 
 SCHEMA, GATES, LOCK = Path("schema.yaml"), Path("gates.yaml"), Path("dvc.lock")
 BEHAVIOUR = Path("tests/behaviour.yaml")
@@ -211,15 +211,13 @@ def repository(project: Project) -> Lines:
 
 
 def release(project: Project) -> Lines:
-    """What the record says of production can be read, and its commit is here to compare with."""
+    """What the record says of the environments can be read, and is of commits of main."""
     from gatehouse.registry import record
 
-    if now := record.read(project, "production", record.tip(project, fetch=False)):
-        if commit(project, f"{now.commit}^0"):
-            yield Line(f"production has model {record.short(now.model)}", "ok")
-        else:
-            what = f"git has no commit {now.commit[:9]}, of the model in production"
-            yield Line(what, "lacking", "git fetch --unshallow || git fetch --all")
+    top = record.tip(project, fetch=False)
+    for name in record.ENVIRONMENTS:
+        if now := record.read(project, name, top):
+            yield Line(f"{name} has model {record.short(now.model)}", "ok")
 
 
 def ejected(_: Project) -> Lines:

@@ -4,11 +4,14 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from gate_files import put
@@ -127,7 +130,10 @@ def test_the_first_release_walks_through_staging(
     assert "dvc.lock" not in git("status", "--porcelain")
     assert git("branch", "--format=%(refname:short)") == "main"
     names = git("-C", str(origin), "ls-tree", "--name-only", "environments").split()
-    assert names == ["production.json", "staging.json"]
+    blessing = f"blessing-{said['blessing'][7:14]}.json"
+    assert names == [blessing, "production.json", "staging.json"]
+    kept = git("-C", str(origin), "show", f"environments:{blessing}")
+    assert json.loads(kept) == json.loads(Path("blessing.json").read_text())
 
 
 def test_promoting_again_changes_nothing(
@@ -208,6 +214,7 @@ def test_other_files_of_the_branch_stay(here: Path, origin: Path) -> None:
     words = ("-c", "core.quotePath=false", "ls-tree", "-r", "--name-only", "environments")
     assert git("-C", str(origin), *words).splitlines() == [
         "README.md",
+        f"blessing-{told(origin, 'staging')['blessing'][7:14]}.json",
         "notes/ä b.md",
         "staging.json",
     ]
@@ -400,6 +407,7 @@ def test_the_champion_is_looked_for_along_the_record(
         git("clone", *words)
         monkeypatch.chdir("../shallow")
         Path("reports").mkdir()
+        shutil.copytree(folder / "model", "model")
         assert found()[0] != "production", "nobody has fetched the record"
         monkeypatch.setenv("BASE_REF", "origin/main")
     assert found() == ("production", "Model v2")
@@ -413,11 +421,10 @@ def test_a_record_that_names_no_blessed_model_is_no_champion(here: Path, origin:
     from gatehouse.registry import champion
 
     release("v1")
-    git("commit", "--quiet", "--allow-empty", "--message", "x")
-    foreign(origin, "production.json", told(origin) | {"commit": git("rev-parse", "HEAD~1")})
     candidate("v2")
     git("rm", "--quiet", "--cached", "dvc.lock")
     git("commit", "--quiet", "--message", "No lock")
+    git("push", "--quiet", "origin", "HEAD:main")
     foreign(origin, "production.json", told(origin) | {"commit": git("rev-parse", "HEAD")})
     git("fetch", "--quiet", "origin")
     refused(lambda: champion.fetch(Project()), 2, "for production, which holds no blessed model")
@@ -728,6 +735,275 @@ def foreign(origin: Path, name: str, content: Any) -> None:
     git(*place, "update-ref", "refs/heads/environments", made)
 
 
+def weak(origin: Path, version: str = "weak") -> dict[str, Any]:
+    """A commit of another branch, never merged, that holds a model; as a record would name it."""
+    model = {path: Path(path).read_bytes() for path in ("model/model.json", "model/model.skops")}
+    lock, head = Path("dvc.lock").read_bytes(), git("rev-parse", "HEAD")
+    outs = {"model": digest(version)[:32], "blessing.json": digest(version + "b")[:32]}
+    listed = [{"path": path, "md5": md5} for path, md5 in outs.items()]
+    Path("dvc.lock").write_text(json.dumps({"stages": {"train": {"outs": listed}}}))
+    git("commit", "--quiet", "--all", "--message", "Never merged")
+    git("push", "--quiet", "origin", "HEAD:refs/heads/weak")
+    commit = git("rev-parse", "HEAD")
+    git("reset", "--quiet", "--hard", head)
+    for path, content in (model | {"dvc.lock": lock}).items():
+        Path(path).write_bytes(content)
+    return {"commit": commit, "model": f"sha256:{digest(version)}"}
+
+
+def code_of(deed: Callable[[], object]) -> str:
+    """The stable code of the error that it ends with."""
+    from gatehouse.core.errors import Stop
+
+    with pytest.raises(Stop) as stopped:
+        deed()
+    return stopped.value.code
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], bytes]:
+    """What DVC has: (commit, path of a file) -> its content."""
+    from gatehouse.registry import champion
+
+    files: dict[tuple[str, str], bytes] = {}
+
+    def get(_: Project, path: str, made_by: str, out: Path) -> None:
+        for (commit, name), content in files.items():
+            if commit == made_by and (name == path or name.startswith(f"{path}/")):
+                to = out / name.removeprefix(path).lstrip("/")
+                to.parent.mkdir(parents=True, exist_ok=True)
+                to.write_bytes(content)
+
+    monkeypatch.setattr(champion, "dvc_get", get)
+    return files
+
+
+def kept_by_dvc(stored: dict[tuple[str, str], bytes], version: str, champion: str = "") -> str:
+    """A candidate whose lock records what is really there, released; its commit."""
+    from gatehouse.vcs.dvc import md5_of
+
+    candidate(version, champion)
+    made = {path: md5_of(Path(path)) for path in ("model", "blessing.json")}
+    listed = [{"path": path, "md5": md5} for path, md5 in made.items()]
+    Path("dvc.lock").write_text(json.dumps({"stages": {"train": {"outs": listed}}}))
+    git("commit", "--quiet", "--all", "--message", "As it is")
+    git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    commit = git("rev-parse", "HEAD")
+    put(
+        "reports/image.json",
+        json.loads(Path("reports/image.json").read_text()) | {"commit": commit},
+    )
+    for to in ("staging", "production"):
+        assert promote(to) == 0
+    for path in [*Path("model").iterdir(), Path("blessing.json")]:
+        stored[commit, str(path)] = path.read_bytes()
+    return commit
+
+
+@pytest.mark.parametrize("shallow", [False, True])
+def test_attack_a_record_of_a_commit_that_was_never_on_main(
+    here: Path,
+    origin: Path,
+    runs: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    shallow: bool,
+) -> None:
+    """ATTACK: a record on `environments` names a commit that was never on main, with a weak model | a commit that is none of main is never used, and the record is named"""
+    from gatehouse import doctor
+    from gatehouse.deploy import rollout
+    from gatehouse.monitoring import reference
+    from gatehouse.registry import champion
+    from gatehouse.registry.promote import back
+    from gatehouse.retraining import facts
+
+    first = release("v1")
+    release("v2", first)
+    foreign(origin, "production.json", told(origin) | {"previous": None} | weak(origin))
+    candidate("v3")
+    if shallow:
+        words = ("--quiet", "--depth=1", "--branch=main", f"file://{origin}", "../shallow")
+        git("clone", *words)
+        shutil.copytree("model", "../shallow/model")
+        monkeypatch.chdir("../shallow")
+    monkeypatch.setenv("BASE_REF", "origin/main")
+    monkeypatch.setattr(rollout, "environment", lambda *_: None)
+    monkeypatch.setattr(facts, "load", lambda _: mock.Mock())
+    deploy = partial(rollout.deploy, name="production")
+    for deed in (champion.fetch, reference.bring, deploy, facts.gather):
+        assert code_of(partial(deed, Project())) == "record-not-of-main"
+    assert not Path("champion").exists(), "nothing weaker took its place"
+    [line] = [line for line in doctor._lines(Project(), doctor.release) if line.status != "ok"]
+    assert line.status == "lacking"
+    capsys.readouterr()
+    runs["staging"] = up(origin, "staging")
+    assert status() == 3
+    out = capsys.readouterr().out
+    assert "production  unknown: production.json of" in out
+    assert "none of main" in out
+    assert code_of(lambda: back(Project(), "production", "")) == "no-way-back"
+    assert told(origin)["previous"] is None, "nothing was written"
+
+
+def test_attack_a_record_of_the_head_of_a_pull_request(here: Path, origin: Path) -> None:
+    """ATTACK: the record names the pull request's own commit, so that its model is the champion and is compared with nobody | only a commit of main is a release"""
+    from gatehouse.registry import champion
+
+    release("v1")
+    git("checkout", "--quiet", "-b", "change")
+    forged = weak(origin)
+    git("fetch", "--quiet", "origin", "weak")
+    git("checkout", "--quiet", "--force", "FETCH_HEAD")
+    foreign(origin, "production.json", told(origin) | forged)
+    git("fetch", "--quiet", "origin", "environments:refs/remotes/origin/environments")
+    assert code_of(lambda: champion.fetch(Project())) == "record-not-of-main"
+
+
+def test_attack_the_release_before_was_never_on_main(here: Path, origin: Path) -> None:
+    """ATTACK: `previous` of the record leads to a commit that was never on main | the way back follows the same rule"""
+    from gatehouse.registry import champion
+    from gatehouse.registry.promote import back, restore
+
+    first = release("v1")
+    release("v2", first)
+    good = told(origin)
+    foreign(origin, "production.json", good | weak(origin))
+    bad = tip(origin, "environments")
+    foreign(origin, "production.json", good | {"previous": bad})
+    git("fetch", "--quiet", "origin")
+    assert code_of(lambda: back(Project(), "production", "")) == "record-not-of-main"
+    assert code_of(lambda: restore(Project(), "production", bad, "")) == "record-not-of-main"
+    # The candidate is in production, so it would be compared with the release before.
+    assert code_of(lambda: champion.fetch(Project())) == "record-not-of-main"
+    assert told(origin) == good | {"previous": bad}
+
+
+def test_a_record_that_is_not_used_is_left_by_a_rollback(here: Path, origin: Path) -> None:
+    from gatehouse.registry import record
+    from gatehouse.registry.promote import back
+
+    first = release("v1")
+    at = tip(origin, "environments")
+    foreign(origin, "production.json", told(origin) | {"previous": at} | weak(origin))
+    assert back(Project(), "production", "forged").model == first
+    assert record.read(Project(), "production", record.tip(Project())) is not None
+
+
+def test_attack_a_lock_edited_to_name_another_model(
+    here: Path, origin: Path, stored: dict[tuple[str, str], bytes]
+) -> None:
+    """ATTACK: the record names a commit of main whose dvc.lock has another, weaker model | the model must be the one that the record says"""
+    from gatehouse.registry import champion
+
+    old = kept_by_dvc(stored, "v1")
+    model = json.loads(Path("blessing.json").read_text())["model_digest"]
+    kept_by_dvc(stored, "v2", model)
+    candidate("v3")
+    git("fetch", "--quiet", "origin")
+    assert champion.fetch(Project()) == 0
+    found = json.loads(Path("champion/champion.json").read_text())
+    assert found["model_digest"] == told(origin)["model"]
+    foreign(origin, "production.json", told(origin) | {"commit": old})
+    git("fetch", "--quiet", "origin")
+    assert code_of(lambda: champion.fetch(Project())) == "champion-not-blessed"
+    # Also where the lock there names the candidate's own model, which would be passed over.
+    foreign(origin, "production.json", told(origin) | {"commit": git("rev-parse", "HEAD")})
+    git("fetch", "--quiet", "origin")
+    assert code_of(lambda: champion.fetch(Project())) == "champion-not-blessed"
+
+
+@pytest.mark.parametrize("path", ["model/model.skops", "blessing.json"])
+def test_attack_another_file_under_the_digest_of_the_lock(
+    here: Path, origin: Path, stored: dict[tuple[str, str], bytes], path: str
+) -> None:
+    """ATTACK: the data remote holds another model or blessing under the digest of dvc.lock | what comes is held against the lock"""
+    from gatehouse.registry import champion
+
+    commit = kept_by_dvc(stored, "v1")
+    git("push", "--quiet", "origin", ":environments")
+    git("fetch", "--quiet", "--prune", "origin")
+    candidate("v2")
+    git("fetch", "--quiet", "origin")
+    assert champion.fetch(Project()) == 0, "no release yet: the latest of main"
+    shutil.rmtree("champion")
+    content = stored[commit, path]
+    stored[commit, path] = content.replace(b"v1", b"v0") if b"v1" in content else content + b" "
+    assert code_of(lambda: champion.fetch(Project())) == "champion-not-blessed"
+    assert not Path("champion").exists()
+
+
+def test_attack_a_blessing_edited_on_the_branch(
+    here: Path, origin: Path, stored: dict[tuple[str, str], bytes]
+) -> None:
+    """ATTACK: the blessing that the branch keeps beside a record is edited | its digest stands in the record"""
+    from gatehouse.registry import champion, record
+
+    kept_by_dvc(stored, "v1")
+    name = record.kept_as(told(origin)["blessing"])
+    candidate("v2")
+    text = git("-C", str(origin), "show", f"environments:{name}")
+    foreign(origin, name, text.replace('"blessed": true', '"blessed":  true'))
+    foreign(origin, "production.json", told(origin) | {"why": "edited"})
+    git("fetch", "--quiet", "origin")
+    assert code_of(lambda: champion.fetch(Project())) == "record-damaged"
+
+
+def test_a_release_from_before_blessings_were_kept_has_that_of_its_lock(
+    here: Path, origin: Path, stored: dict[tuple[str, str], bytes]
+) -> None:
+    from gatehouse.registry import champion, record
+
+    commit = kept_by_dvc(stored, "v1")
+    whole = told(origin)
+    name = record.kept_as(whole["blessing"])
+    place = ("-C", str(origin))
+    listed = git(*place, "ls-tree", "environments").splitlines()
+    lines = "\n".join(line for line in listed if name not in line) + "\n"
+    words = ["git", *place, "mktree"]
+    tree = subprocess.run(words, input=lines, capture_output=True, text=True, check=True).stdout
+    made = git(*place, "commit-tree", tree.strip(), "-m", "As it was")
+    git(*place, "update-ref", "refs/heads/environments", made)
+    candidate("v2")
+    git("fetch", "--quiet", "origin")
+    assert champion.fetch(Project()) == 0
+    assert json.loads(Path("reports/champion.json").read_text())["commit"] == commit
+
+
+def test_attack_a_champion_that_the_change_brings_along(
+    here: Path,
+    origin: Path,
+    stored: dict[tuple[str, str], bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ATTACK: champion/ is there already, with the right champion.json and a weak model | in CI it is always fetched anew"""
+    from gatehouse.registry import champion
+
+    kept_by_dvc(stored, "v1")
+    candidate("v2")
+    monkeypatch.setenv("BASE_REF", "origin/main")
+    assert champion.fetch(Project()) == 0
+    Path("champion/model.skops").write_text("weak")
+    assert champion.fetch(Project()) == 0
+    assert Path("champion/model.skops").read_text() == "v1"
+
+
+def test_attack_a_candidate_that_was_never_merged_is_promoted(here: Path, origin: Path) -> None:
+    """ATTACK: somebody who may write the record promotes from a branch that nobody merged | promote records commits of main alone"""
+    first = release("v1")
+    candidate("v2", first)
+    git("push", "--quiet", "--force", "origin", "HEAD~1:refs/heads/main")
+    git("fetch", "--quiet", "origin")
+    count = len(commits(origin))
+    for to in ("staging", "production"):
+        assert code_of(partial(promote, to)) == "commit-not-of-main"
+    git("remote", "remove", "origin")
+    git("branch", "--force", "other")
+    git("checkout", "--quiet", "other")
+    git("branch", "--force", "main", "HEAD~1")
+    assert code_of(promote) == "commit-not-of-main"
+    assert len(commits(origin)) == count
+
+
 @pytest.mark.parametrize(
     ("content", "why"),
     [
@@ -984,16 +1260,19 @@ def test_history_is_a_table_and_json(
     assert said[0]["at"] == tip(origin, "environments")
 
 
-def test_the_doctor_sees_a_release_whose_commit_is_not_here(here: Path, origin: Path) -> None:
+def test_the_doctor_sees_a_release_whose_commit_is_none_of_main(here: Path, origin: Path) -> None:
     from gatehouse import doctor
 
     assert list(doctor.release(Project())) == []
     model = release("v1")
-    assert list(doctor.release(Project())) == [(f"production has model {model[7:14]}", "ok", "")]
+    said = [(f"{name} has model {model[7:14]}", "ok", "") for name in ("staging", "production")]
+    assert list(doctor.release(Project())) == said
     foreign(origin, "production.json", told(origin) | {"commit": "1" * 40})
     git("fetch", "--quiet", "origin")
-    [line] = doctor.release(Project())
-    assert (line.status, line.what[:24]) == ("lacking", "git has no commit 111111")
+    staging, line = doctor._lines(Project(), doctor.release)
+    assert staging.status == "ok"
+    assert (line.status, "names commit 111111111" in line.what) == ("lacking", True)
+    assert "make rollback ENV=production" in line.fix
 
 
 def test_the_commands_end_as_they_should(here: Path, origin: Path) -> None:

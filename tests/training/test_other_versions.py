@@ -74,6 +74,7 @@ def test_a_champion_is_asked_by_the_form_that_served(other: Path, serving: str) 
 
 def test_the_champion_brings_its_onnx_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gatehouse.registry import champion
+    from gatehouse.vcs import dvc
 
     monkeypatch.chdir(bless(tmp_path, "binary"))
 
@@ -82,7 +83,8 @@ def test_the_champion_brings_its_onnx_form(tmp_path: Path, monkeypatch: pytest.M
         (shutil.copytree if Path(path).is_dir() else shutil.copyfile)(path, out)
 
     monkeypatch.setattr(champion, "dvc_get", get)
-    assert champion._bring(Project(), "c0ffee", "md5", reference=False)
+    made = {path: str(dvc.md5_of(Path(path))) for path in ("model", "blessing.json")}
+    assert champion._bring(Project(), "c0ffee", made, None)
     record = json.loads(Path("champion/champion.json").read_text())
     assert record["serving"] == "onnx"
     assert Path("champion/model.onnx").read_bytes() == Path("model/model.onnx").read_bytes()

@@ -83,7 +83,7 @@ def rollback(project: Project, name: str, why: str) -> int:
     except Stop as stop:
         if stop.exit_code != INFRASTRUCTURE:
             raise
-        lag, now = stop, record.read(project, name, record.tip(project, fetch=False))
+        lag, now = stop, record.written(project, name, record.tip(project, fetch=False))
         if (known := record.before(project, name, now)) is None:
             raise Stop(
                 "no-way-back", f"{stop}; and no release before is known here", INFRASTRUCTURE
@@ -108,11 +108,11 @@ def rollback(project: Project, name: str, why: str) -> int:
 
 def _release_before(project: Project, name: str, why: str, target: Target) -> Record:
     """What the record says from now on; of a rollback that was cut short, what it said already."""
-    now = record.read(project, name, record.tip(project))
+    now = record.written(project, name, record.tip(project))
     if now and now.action == "rollback":
         found = target.running()
         if found is None or found.image != now.image:
-            return now
+            return record.of_main(project, name, now)
     return back(project, name, why, only=now)
 
 

@@ -20,7 +20,7 @@ from gatehouse.core.files import read_json
 from gatehouse.core.project import Project
 from gatehouse.report.markdown import plain
 from gatehouse.vcs.dvc import outs
-from gatehouse.vcs.git import git
+from gatehouse.vcs.git import MAIN, git, on_main
 
 from . import mirror, record
 from .record import Read, Record, short
@@ -75,7 +75,7 @@ def put(project: Project, to: str, why: str, branch: str = "") -> tuple[Record, 
                 raise Stop("record-moved", changed, CLOSED)
         return replace(wanted, previous=before.at if before else None)
 
-    beside = kept(project, wanted.image)
+    beside = {record.kept_as(wanted.blessing): project / BLESSING} | kept(project, wanted.image)
     if branch:
         written = record.propose(project, to, decide, beside, branch)
     else:
@@ -120,15 +120,16 @@ def restore(project: Project, environment: str, to: str, why: str) -> Record:
     """Write the release that commit ``to`` of the branch holds once more; idempotent."""
 
     def decide(read: Read) -> Record:
-        now, old = read(environment), record.at(project, environment, to)
+        now = read(environment)
+        old = record.of_main(project, environment, record.at(project, environment, to))
         return now if now and same(now, old) else _again(project, old, why)
 
     return record.change(project, environment, decide)
 
 
 def same(one: Record, other: Record) -> bool:
-    """Whether both are the same image."""
-    return (one.image, one.id) == (other.image, other.id)
+    """Whether both are the same image, of the same commit."""
+    return (one.image, one.id, one.commit) == (other.image, other.id, other.commit)
 
 
 def told(release: Record) -> str:
@@ -203,6 +204,13 @@ def _release(project: Project, why: str) -> tuple[Record, dict[str, Any]]:
             "model-not-of-lock",
             f"{LOCK} of commit {wanted.commit[:7]} has another model or blessing: commit {LOCK}, "
             "then `make image`",
+            CLOSED,
+        )
+    if not on_main(project, wanted.commit):
+        raise Stop(
+            "commit-not-of-main",
+            f"the image is of commit {wanted.commit[:7]}, which is none of {MAIN}: merge it there, "
+            f"then `make image` on {MAIN}",
             CLOSED,
         )
     return wanted, blessing

@@ -4,6 +4,7 @@ One file for each environment. It changes as ``vcs.branch_store`` says: by compa
 command that is killed leaves the old record or the new one.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from gatehouse.core.console import say
 from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.branch_store import Branch, Draft
-from gatehouse.vcs.git import failed, run
+from gatehouse.vcs.git import MAIN, failed, on_main, run
 
 ENVIRONMENTS = ("staging", "production")
 BRANCH = "environments"
@@ -59,7 +60,7 @@ class Record:
         return {name: value for name, value in asdict(self).items() if name != "at"}
 
 
-Read = Callable[[str], Record | None]
+Read = Callable[[str], Record | None]  # as it is written, whatever it names
 
 
 def _store(project: Project) -> Branch:
@@ -93,7 +94,34 @@ def tip(project: Project, *, fetch: bool = True) -> str:
 
 
 def read(project: Project, environment: str, top: str) -> Record | None:
-    """What ``environment`` shall run, as of commit ``top`` of the branch; None before a release."""
+    """What ``environment`` shall run, as of commit ``top`` of the branch; None before a release.
+
+    Stop where it may not be used: see ``of_main``.
+    """
+    found = written(project, environment, top)
+    fix = f"`make rollback ENV={environment}`, or revert that commit there"
+    return of_main(project, environment, found, fix) if found else None
+
+
+def of_main(
+    project: Project, environment: str, release: Record, fix: str = "revert that commit there"
+) -> Record:
+    """The release; Stop where its commit is none of main, so that no gate has ever let it in.
+
+    Whoever may push can write the branch, and could name a model that was never judged.
+    """
+    if on_main(project, release.commit):
+        return release
+    where = f"{environment}.json of {release.at[:9]} on branch {BRANCH}"
+    raise Stop(
+        "record-not-of-main",
+        f"{where} names commit {release.commit[:9]}, which is none of {MAIN} and is not "
+        f"used: {fix}",
+    )
+
+
+def written(project: Project, environment: str, top: str) -> Record | None:
+    """What the branch says, also where it may not be used: to be shown or replaced."""
     made = _store(project).log(top, "-1", "--", f"{environment}.json")
     return at(project, environment, made[0]) if made else None
 
@@ -116,8 +144,30 @@ def at(project: Project, environment: str, made: str) -> Record:
 
 
 def before(project: Project, environment: str, record: Record | None) -> Record | None:
-    """The release that a rollback from ``record`` goes back to; None without one."""
-    return at(project, environment, record.previous) if record and record.previous else None
+    """The release that a rollback from ``record`` goes back to; None without one.
+
+    Stop where it may not be used: see ``of_main``.
+    """
+    if not record or not record.previous:
+        return None
+    return of_main(project, environment, at(project, environment, record.previous))
+
+
+def judged(project: Project, release: Record) -> dict[str, Any] | None:
+    """The blessing of a release, which the branch keeps; None for one from before it did."""
+    text = _store(project).text(release.at, kept_as(release.blessing))
+    if text is None:
+        return None
+    if f"sha256:{hashlib.sha256(text.encode()).hexdigest()}" != release.blessing:
+        what = f"{kept_as(release.blessing)} of {release.at[:9]} on branch {BRANCH}"
+        raise Stop("record-damaged", f"{what} was changed: revert that commit there")
+    said: dict[str, Any] = json.loads(text)
+    return said
+
+
+def kept_as(blessing: str) -> str:
+    """The name on the branch of the blessing with this digest."""
+    return f"blessing-{short(blessing)}.json"
 
 
 def history(project: Project, top: str, *environments: str) -> list[tuple[str, Record]]:
@@ -153,7 +203,7 @@ def change(
     wanted: list[Record] = []
 
     def draft(top: str) -> Draft | None:
-        wanted[:] = [decide(partial(read, project, top=top))]
+        wanted[:] = [decide(partial(written, project, top=top))]
         return None if wanted[0].at else _draft(environment, wanted[0], beside or {})
 
     made = _store(project).change(draft)
@@ -169,7 +219,7 @@ def propose(
 ) -> Record:
     """As ``change``, but on a branch of its own: a pull request merges it, or nobody does."""
     top = tip(project)
-    wanted = decide(partial(read, project, top=top))
+    wanted = decide(partial(written, project, top=top))
     if wanted.at:
         return wanted
     made = _store(project).commit(_draft(environment, wanted, beside), top)

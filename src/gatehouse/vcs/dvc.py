@@ -2,6 +2,7 @@
 
 import configparser
 import hashlib
+import json
 import logging
 import subprocess
 import sys
@@ -140,7 +141,13 @@ def cached(cache: Path, md5: str) -> Path:
 
 
 def md5_of(file: Path) -> str | None:
-    """The MD5 digest as DVC records it; None where no file is."""
+    """The MD5 digest of a file or folder as DVC records it; None where there is neither."""
+    if file.is_dir():
+        names = sorted(
+            path.relative_to(file).as_posix() for path in file.rglob("*") if path.is_file()
+        )
+        listed = json.dumps([{"md5": md5_of(file / name), "relpath": name} for name in names])
+        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
     if not file.is_file():
         return None
     with file.open("rb") as content:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from gatehouse.core.console import say
@@ -13,6 +14,8 @@ from gatehouse.core.errors import INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 
 DEPTH = 50  # commits in which the champion is looked for
+MAIN = "main"  # what the ruleset protects
+DEEPER = ("--deepen=200", "--deepen=2000", "--unshallow")
 TRIES = 3
 T = TypeVar("T")
 
@@ -79,16 +82,45 @@ def before(project: Project) -> str:
     return (base or "").strip()
 
 
+def on_main(project: Project, name: str) -> bool:
+    """Whether a commit is one of main, the origin's where there is one.
+
+    What is known here answers where it can; else main is fetched, and a shallow clone deepened,
+    until it is decided. Raises Stop (3) where the origin cannot be asked.
+    """
+    far = has_origin(project)
+    refs = (f"refs/remotes/origin/{MAIN}",) if far else (f"refs/heads/{MAIN}", "HEAD")
+
+    def known() -> bool:
+        ref = next((ref for ref in refs if commit(project, ref)), "")
+        words = ("merge-base", "--is-ancestor", f"{name}^0", ref)
+        return bool(ref) and git(project, *words) is not None
+
+    if known() or not far:
+        return known()
+    first = [f"--depth={DEPTH}"] if _shallow(project) and not commit(project, refs[0]) else []
+    patiently("history", partial(fetch_branch, project, MAIN, *first))
+    for how in DEEPER:
+        if known() or not _shallow(project):
+            break
+        patiently("history", partial(fetch_branch, project, MAIN, how))
+    return known()
+
+
+def _shallow(project: Project) -> bool:
+    return (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
 def has_origin(project: Project) -> bool:
     """Whether git has a remote to push to."""
     return git(project, "remote", "get-url", "origin") is not None
 
 
-def fetch_branch(project: Project, branch: str) -> None:
+def fetch_branch(project: Project, branch: str, *how: str) -> None:
     """Bring ``origin/BRANCH`` up to date; where the origin has none, there is none here either."""
     if not has_origin(project):
         return
-    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "origin")
+    words = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", *how, "origin")
     there = f"refs/remotes/origin/{branch}"
     done = run(project, *words, f"+refs/heads/{branch}:{there}")
     if "couldn't find remote ref" in done.stderr:
