@@ -23,6 +23,7 @@ CHUNK = 1 << 20  # bytes
 BUILDER = os.path.join("scripts", "build_wheel.py")  # of the template
 LOCKS = ("requirements/train.txt", "requirements/serve.txt", "requirements/checks.txt")
 NO_HASH = "sha256:" + 64 * "0"  # what the template's locks have
+CODEOWNERS = os.path.join(".github", "CODEOWNERS")
 GIT_TIMEOUT = 120  # seconds: a signed commit may ask a person for a passphrase
 
 # Set while git itself runs something; they would send our commit into that repository.
@@ -217,6 +218,30 @@ def identity(author: str) -> list[str]:
     return options
 
 
+def name_owner() -> None:
+    """Put the person who generates into CODEOWNERS, where git or gh knows who that is."""
+    import re
+
+    login = git("config", "--get", "github.user").stdout.strip()
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser(os.path.join("~", ".config"))
+    hosts = os.path.join(os.environ.get("GH_CONFIG_DIR") or os.path.join(folder, "gh"), "hosts.yml")
+    try:
+        if not login:
+            with open(hosts, encoding="utf-8") as file:
+                host = re.search(r"(?m)^github\.com:[ \t]*\n((?:[ \t]+.*\n?)+)", file.read())
+            found = re.search(r"(?m)^[ \t]+user:[ \t]*(\S+)", host[1]) if host else None
+            login = found[1] if found else ""
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{,38}", login):
+            with open(CODEOWNERS, encoding="utf-8", newline="") as file:
+                text = re.sub(
+                    r"(?m)^# TO DO:.*\n#\n.*\n", "", file.read().replace("#\n# TO", "# TO")
+                )
+            with open(CODEOWNERS, "w", encoding="utf-8", newline="") as file:
+                file.write(re.sub(r"(?m)^#(\S+ +)@OWNER$", rf"\1@{login}", text))
+    except (OSError, ValueError):  # then the file says what to do
+        return
+
+
 def open_repository() -> str | None:
     """Make the project a git repository and stage all but the data.
 
@@ -257,6 +282,8 @@ def main(answers: dict[str, str], template: str) -> None:
     """Do all of it; never raise for what the machine lacks."""
     bring_library(template)
     fit_workflows()
+    if answers["github_owner"] == "auto":
+        name_owner()
     message = f"Generate {answers['project_name']} from Gatehouse"
     # Hashing the data keeps one core busy, git another.
     data = threading.Thread(target=bring_data, args=(answers["data"], answers["__source"]))

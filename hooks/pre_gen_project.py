@@ -225,7 +225,7 @@ def check_owner(name: str) -> None:
     ):
         raise AnswerError(
             f"github_owner {shown(name)} is no GitHub user or team: "
-            "give a name such as octocat, an organisation/team, or leave it empty."
+            "give a name such as octocat, an organisation/team, the word auto, or leave it empty."
         )
 
 

@@ -67,7 +67,7 @@ def healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     put(".dvc/config", REMOTE)
     git("init", "-q", "-b", "main")
     put(".git/hooks/pre-commit", "x")
-    put(".github/CODEOWNERS", "/gates.yaml @x\n")
+    put(".github/CODEOWNERS", rendered(".github/CODEOWNERS", github_owner="x"))
     git("config", "user.name", "x")
     git("config", "user.email", "x@example.org")
     git("remote", "add", "origin", "../elsewhere.git")
@@ -166,6 +166,12 @@ GAP = {"metric": "skill", "slice": "sensitive", "gap": 0.2}
         (lambda: Path("dvc.lock").unlink(), "the pipeline never ran", "make pipeline"),
         (no_remote, "git has a remote and DVC none", "dvc remote add --default storage URL"),
         (lambda: put(".dvc/config", "remote"), ".dvc/config cannot be read", "git checkout"),
+        (lambda: put(".github/CODEOWNERS", "# * @x"), "names nobody", ".github/CODEOWNERS"),
+        (
+            lambda: put(".github/CODEOWNERS", "/gates.yaml @x"),
+            "leaves schema.yaml, dvc.yaml",
+            ".github/CODEOWNERS",
+        ),
     ],
 )
 def test_what_is_lacking_is_one_line_with_its_cure(
@@ -210,11 +216,6 @@ def test_what_is_lacking_is_one_line_with_its_cure(
         (lambda: put("dvc.lock", "a: 1"), "dvc.lock is not committed", "git add dvc.lock"),
         (lambda: git("remote", "remove", "origin"), "git has no remote", "git remote add"),
         (
-            lambda: put(".github/CODEOWNERS", "#/gates.yaml @x"),
-            "names nobody",
-            ".github/CODEOWNERS",
-        ),
-        (
             lambda: Path(".git/hooks/pre-commit").unlink(),
             "nothing looks for secrets",
             "gatehouse hooks",
@@ -251,6 +252,13 @@ def test_without_git_remote_a_dvc_remote_is_not_asked_for(see: See) -> None:
     no_remote()
     git("remote", "remove", "origin")
     assert see("lacking") == []
+
+
+def test_whoever_is_alone_needs_no_owner_yet(see: See) -> None:
+    git("remote", "remove", "origin")
+    put(".github/CODEOWNERS", rendered(".github/CODEOWNERS", github_owner=""))
+    assert see("lacking") == []
+    assert any("names nobody" in what for what, _, _ in see("advice"))
 
 
 def test_the_branch_as_data_remote_waits_for_its_first_push(see: See) -> None:

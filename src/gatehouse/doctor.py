@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gatehouse.core import environments, shipped
+from gatehouse.core import environments, owned, shipped
 from gatehouse.core.actions import unfit
 from gatehouse.core.config import canvas
 from gatehouse.core.config.gates import section as gates_section
@@ -25,7 +25,7 @@ from gatehouse.vcs.git import git
 
 SCHEMA, GATES, LOCK = Path("schema.yaml"), Path("gates.yaml"), Path("dvc.lock")
 BEHAVIOUR = Path("tests/behaviour.yaml")
-OWNERS = Path(".github/CODEOWNERS")
+OWNERS = Path(owned.CODEOWNERS)
 COLOURS = {"ok": "green", "advice": "yellow", "lacking": "red"}
 
 
@@ -227,12 +227,20 @@ def ejected(_: Project) -> Lines:
 
 
 def guards(project: Project) -> Lines:
-    """Somebody must agree to changes of the gates, and commits are looked at for secrets."""
+    """Somebody must agree to a change of what judges, and commits are looked at for secrets."""
     text = (project / OWNERS).read_text(encoding="utf-8") if (project / OWNERS).exists() else ""
-    if re.search(r"^/?gates\.yaml\s+\S*@", text, re.MULTILINE):
-        yield Line("somebody must agree to changes of the gates", "ok")
+    said = git(project, "remote", "get-url", "origin") or ""
+    status = "lacking" if said else "advice"  # alone on a laptop, nobody else can agree
+    if not (released := owned.unguarded(text)):
+        yield Line("somebody must agree to a change of what judges", "ok")
+    elif len(released) == len(owned.WITNESSES):
+        name = re.search(r"github\.com[:/]([A-Za-z0-9-]+)/", said)
+        fix = f"sed -i.old 's|^#\\([^ ].*\\)@OWNER|\\1@{name[1] if name else 'NAME'}|' {OWNERS}"
+        what = f"{OWNERS} names nobody: who is judged may change what judges"
+        yield Line(what, status, f"{fix}, or write it: `* @NAME` first, then what is released")
     else:
-        yield Line(f"{OWNERS} names nobody for {GATES}", "advice", f"fill in {OWNERS}")
+        what = f"{OWNERS} leaves {', '.join(released[:5])} to everybody"
+        yield Line(what, status, f"close {OWNERS}: `* @NAME` first, then what is released")
     if Path((git(project, "rev-parse", "--git-path", "hooks/pre-commit") or "").strip()).is_file():
         yield Line("commits are looked at before they are made", "ok")
     else:

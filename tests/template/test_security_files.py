@@ -10,15 +10,9 @@ import pytest
 from baked import BakedProject
 from conftest import Bake, bake_into
 
-from gatehouse.core import shipped
+from gatehouse.core import owned, shipped
 from gatehouse.core.project import Project
 
-GUARDED = [
-    *("/gates.yaml", "/monitor.yaml", "/ml-canvas.yaml", "/schema.yaml", "/deploy.yaml"),
-    *("/tests/behaviour.yaml", "/dvc.yaml", "/gatehouse", "/Makefile", "/pyproject.toml"),
-    *("/.dvc/config", "/requirements/", "/vendor/", "/deploy/", "/.github/"),
-]
-LATER = "/deploy/"  # for what is ejected, and for keys
 # Parts, so that no scanner takes this file for a leak.
 LEAK = (
     'key = "AKIA' + 'QYLPMN5HHHFPZAM2"\nsecret = "1tUm636uS1yOEcfP5pvf' + 'qJ/ml36mF7AkyHsEU0IU"\n'
@@ -26,25 +20,48 @@ LEAK = (
 
 
 @pytest.mark.parametrize("name", ["octocat", "@octocat", "acme/ml-team"])
-def test_owners_guard_what_judges(bake: Bake, name: str) -> None:
-    project = bake(github_owner=name)
-    lines = [ln.split() for ln in project.read(".github/CODEOWNERS").splitlines()]
-    rules = [words for words in lines if words and not words[0].startswith("#")]
-    assert [words[0] for words in rules] == GUARDED
-    assert {words[1] for words in rules} == {"@" + name.lstrip("@")}
-    there = {words[0] for words in rules if project.path.joinpath(words[0][1:]).exists()}
-    assert there == {*GUARDED} - {LATER}
+def test_owners_guard_all_but_the_science(bake: Bake, name: str) -> None:
+    rules = owned.rules(bake(github_owner=name).read(".github/CODEOWNERS"))
+    assert {owner for _, owners in rules for owner in owners} == {"@" + name.lstrip("@")}
+    assert [(pattern, bool(owners)) for pattern, owners in rules] == [*owned.RULES]
 
 
 def test_without_an_owner_the_file_says_what_to_do(bake: Bake) -> None:
-    project = bake()
+    project = bake(github_owner="")
     text = project.read(".github/CODEOWNERS")
-    assert all(line.startswith("#") for line in text.splitlines() if line)
-    command = re.search(r"sed .*", text)
+    assert not any(owners for _, owners in owned.rules(text))
+    command = re.search(r"sed -i.*", text)
     assert command is not None
     project.run("sh", "-c", command[0])
-    rules = [ln for ln in project.read(".github/CODEOWNERS").splitlines() if not ln.startswith("#")]
-    assert [line.split() for line in rules if line] == [[path, "@your-name"] for path in GUARDED]
+    rules = owned.rules(project.read(".github/CODEOWNERS"))
+    assert [(pattern, bool(owners)) for pattern, owners in rules] == [*owned.RULES]
+    assert {owner for _, owners in rules for owner in owners} == {"@NAME"}
+
+
+@pytest.mark.parametrize(
+    ("known", "owner"),
+    [
+        ({}, set()),
+        ({"config": "[github]\n\tuser = ada\n"}, {"@ada"}),
+        ({"hosts": "github.com:\n    users:\n        ada:\n    user: ada\n"}, {"@ada"}),
+        ({"hosts": "ghe.acme.com:\n    user: bob\ngithub.com:\n    user: ada\n"}, {"@ada"}),
+        ({"hosts": "ghe.acme.com:\n    user: bob\n"}, set()),
+        ({"hosts": "github.com:\n    user: '; rm'\n"}, set()),
+    ],
+)
+def test_by_default_whoever_generates_is_the_owner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: dict[str, str], owner: set[str]
+) -> None:
+    (tmp_path / "gitconfig").write_text(known.get("config", ""))
+    if hosts := known.get("hosts"):
+        (tmp_path / "hosts.yml").write_text(hosts)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+    monkeypatch.setenv("GH_CONFIG_DIR", str(tmp_path))
+    project = bake_into(tmp_path / "made")
+    text = project.read(".github/CODEOWNERS")
+    assert {o for _, owners in owned.rules(text) for o in owners} == owner
+    assert ("TO DO" in text) is not bool(owner)
+    assert project.git("status", "--porcelain") == ""
 
 
 def test_dependabot_waits_and_groups(example: BakedProject) -> None:
