@@ -1,4 +1,4 @@
-"""``python3 -m gatehouse VERB``, as the wheel in ``vendor/`` runs it before there is anything else.
+"""``./gatehouse VERB``, as the wheel in ``vendor/`` runs it before there is anything else.
 
 What needs no environment runs at once; for all else the one of ``requirements/train.txt`` is made
 where it is missing or older than its lock, and its own ``gatehouse`` goes on. Standard library
@@ -10,10 +10,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from .core import environments
 from .core.actions import lend_token
 from .core.errors import CLOSED, Stop
+
+# As the script of a project has it: what lies in the folder is never taken for a module.
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from gatehouse.__main__ import main; "
+START += "sys.exit(main(sys.argv[1:]))"
 
 
 def main(words: list[str]) -> int:
@@ -39,7 +44,7 @@ def main(words: list[str]) -> int:
 
 
 def _again(words: list[str]) -> list[str]:
-    return [sys.executable, "-m", "gatehouse", *words]
+    return [sys.executable, "-I", "-c", START, str(Path(__file__).parents[1]), *words]
 
 
 if __name__ == "__main__":

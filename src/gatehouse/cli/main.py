@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gatehouse.core.actions import lend_token
 from gatehouse.core.console import say
+from gatehouse.core.environments import steady
 from gatehouse.core.errors import BROKEN, GOOD, Stop
 from gatehouse.core.hooks import on_path
 from gatehouse.core.project import Project
@@ -15,7 +16,10 @@ from .run import guarded
 
 
 def prepare() -> None:
-    """What holds for all that is started from here: nothing is sent home, our tools first."""
+    """What holds for all that is started from here: nothing is sent home, our tools first.
+
+    No file of the folder steers Python or uv.
+    """
     on_path(Project())  # a model may be of a class of the user's own
     for name, value in {
         "DVC_NO_ANALYTICS": "1",
@@ -24,6 +28,7 @@ def prepare() -> None:
         "DISABLE_DEEPCHECKS_ANONYMOUS_TELEMETRY": "true",
     }.items():
         os.environ.setdefault(name, value)
+    os.environ.update(steady())
     # Compiled modules halve the start of every stage.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     programs = str(Path(sys.executable).parent)

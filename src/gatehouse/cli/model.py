@@ -94,6 +94,9 @@ def stage(
 @verb(MODEL)
 def measure() -> int:
     """Test the model again, its speed too, without training it again; then `gate`."""
+    from gatehouse.vcs.dvc import alone
+
+    alone(HERE)
     return all_of(
         ["dvc", "repro", "--single-item", "--force", "model_tests"],
         ["dvc", "repro", "--downstream", "model_tests"],
@@ -170,7 +173,7 @@ def serve(
     python = environments.ensure("serve", *serving_parts())
     log = os.environ.get("SERVICE_LOG_FOLDER", "log")
     variables = {"SERVICE_PORT": str(port), "SERVICE_LOG_FOLDER": log}
-    return program(str(python), "-m", "gatehouse.serving", **variables)
+    return program(str(python), "-P", "-m", "gatehouse.serving", **variables)
 
 
 @verb(MODEL)
@@ -183,7 +186,7 @@ def consume() -> int:
             "broker-unknown", "BROKER_URL names no broker: set it, such as nats://localhost:4222"
         )
     python = environments.ensure("serve", *serving_parts(), kind)
-    return program(str(python), "-m", "gatehouse.serving.consumer")
+    return program(str(python), "-P", "-m", "gatehouse.serving.consumer")
 
 
 def serving_parts() -> list[str]:

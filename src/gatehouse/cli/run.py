@@ -45,7 +45,7 @@ def all_of(*commands: Sequence[str]) -> int:
 
 def own(*words: str) -> list[str]:
     """The words that start another verb."""
-    return [sys.executable, "-m", "gatehouse.cli", *words]
+    return [sys.executable, "-P", "-m", "gatehouse.cli", *words]
 
 
 def told(name: str, work: Callable[[], str]) -> int:

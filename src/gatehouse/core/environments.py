@@ -47,12 +47,26 @@ def ensure(name: str, *parts: str) -> Path:
 
     ``parts``: what shall be there besides, ``skops`` or a file of ``files/locks``. Raises ``Stop``.
     """
+    _refuse_brought()
     lock, version = lock_text(name), _version(name)
     if _stamp(name, "lock") != _digest(lock, version):
         _make(name, lock, version)
     for part in dict.fromkeys([*_always(name), *parts]):
         _add(name, part)
     return python(name)
+
+
+def steady() -> dict[str, str]:
+    """Variables by which no file of the folder steers a Python or uv that is started.
+
+    A person's own settings of uv stay, an index among them. pip reads nothing of the folder.
+    """
+    folders = [os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "/etc"]
+    folders += [os.environ[name] for name in ("APPDATA", "PROGRAMDATA") if name in os.environ]
+    own = (str(path) for folder in folders if (path := Path(folder, "uv/uv.toml")).is_file())
+    if file := os.environ.get("UV_CONFIG_FILE") or next(own, ""):
+        return {"PYTHONSAFEPATH": "1", "UV_CONFIG_FILE": file}
+    return {"PYTHONSAFEPATH": "1", "UV_NO_CONFIG": "1"}
 
 
 def skops_part() -> str:
@@ -168,11 +182,27 @@ def _make(name: str, lock: str, version: str) -> None:
     _mark(name, "lock", _digest(lock, version))
 
 
+def _refuse_brought() -> None:
+    """What a commit brings in place of what is made here would be run in its place."""
+    command = ["git", "ls-files", "--", *map(str, FOLDERS.values()), str(OWN_UV)]
+    try:
+        brought = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    except OSError:  # no git, so no commit
+        return
+    if brought:
+        name = brought.partition("/")[0].partition("\n")[0]
+        raise Stop(
+            "environment-brought",
+            f"{name} is in git, and must be made from the lock: `git rm -r --cached {name}`",
+        )
+
+
 def _uv(*words: str) -> None:
     """uv, of which nothing but its own command line decides; raises ``Stop``."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     if VENDOR.is_dir():
         kept["UV_FIND_LINKS"] = str(VENDOR.resolve())
+    kept |= steady()
     kept["PATH"] = os.pathsep.join([kept.get("PATH", ""), *_pyenv()])
     done = subprocess.run(
         [uv(), *words], env=kept, stderr=subprocess.PIPE, encoding="utf-8", check=False
@@ -205,10 +235,10 @@ def uv() -> str:
     if program.exists() and stamp.exists() and stamp.read_text("utf-8") == _digest(lines):
         return str(program)
     say(f"{OWN_UV}: installing uv")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(OWN_UV)], check=True)
+    subprocess.run([sys.executable, "-I", "-m", "venv", "--clear", str(OWN_UV)], check=True)
     needs = OWN_UV / "uv.txt"
     needs.write_text(lines, encoding="utf-8")
-    pip = [str(program.with_name("python")), "-m", "pip", "install", "--quiet"]
+    pip = [str(program.with_name("python")), "-I", "-m", "pip", "install", "--quiet"]
     pip += ["--disable-pip-version-check", "--require-hashes", "-r", str(needs)]
     if subprocess.run(pip, check=False).returncode:
         raise Stop(

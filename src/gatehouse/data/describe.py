@@ -88,7 +88,7 @@ def _ingest(project: Project, schema: dict[str, Any]) -> None:
     if schema.get("columns"):
         _write(project, schema | {"columns": {}}, {})
     code = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item", "ingest"],
+        [sys.executable, "-P", "-m", "dvc", "repro", "--quiet", "--single-item", "ingest"],
         check=False,
         cwd=project.root,
     ).returncode

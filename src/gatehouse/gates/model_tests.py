@@ -89,7 +89,7 @@ def run_all(project: Project, may_skip: list[Any], until: float) -> list[Finding
 
 def run_pytest(project: Project, tests: Path, junit: Path, seconds: float) -> int:
     """Run the tests of a file or folder, and return the exit code of pytest."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    environment = unsteered()
     if tests == SUITE:
         options = ["-p", FIXTURES]
         environment |= {"BUDGET_FILE": str(BUDGET), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -104,6 +104,11 @@ def run_pytest(project: Project, tests: Path, junit: Path, seconds: float) -> in
         check=False,
         cwd=project.root,
     ).returncode
+
+
+def unsteered() -> dict[str, str]:
+    """The environment, without what pytest takes for options."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
 
 
 def read_junit(junit: Path, code: int, may_skip: list[Any]) -> list[Finding]:

@@ -49,7 +49,7 @@ def add(project: Project, asked: str) -> int:
         )
     write_text(project / WANTED, before[(project / WANTED)].rstrip("\n") + f"\n{wanted}\n")
     say(f"add: compiling the locks with {wanted}")
-    command = [sys.executable, "-m", "gatehouse.cli", "lock"]
+    command = [sys.executable, "-P", "-m", "gatehouse.cli", "lock"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project.root)
     if done.returncode:
         for path, text in before.items():

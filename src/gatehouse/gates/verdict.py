@@ -81,7 +81,7 @@ def loosened(project: Project) -> list[str]:
 def stale_stages(project: Project) -> list[str]:
     """Stages whose files are not those of ``dvc.lock``; a verdict over them would be an old one."""
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json"],
+        [sys.executable, "-P", "-m", "dvc", "status", "--json"],
         capture_output=True,
         text=True,
         check=False,

@@ -90,7 +90,8 @@ def build(project: Project) -> str:
         Path(folder, "pyproject.toml").write_text("\n".join(lines), encoding="utf-8")
         for path in (path for path in Path(folder).rglob("*") if path.is_file()):
             path.chmod(0o644)  # the modes go into the wheel
-        command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--offline", folder]
+        command = [sys.executable, "-P", "-m", "uv", "build", "--no-config", "--quiet", "--wheel"]
+        command += ["--offline", folder]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("UV_")}
         done = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, cwd=project.root

@@ -116,7 +116,7 @@ def _pointers(project: Project) -> dict[str, str]:
 
 
 def _dvc(project: Project, *words: str) -> None:
-    command = [sys.executable, "-m", "dvc", *words]
+    command = [sys.executable, "-P", "-m", "dvc", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project.root)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1][:WIDTH]

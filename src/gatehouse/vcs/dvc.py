@@ -4,6 +4,8 @@ import configparser
 import hashlib
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,9 +17,11 @@ from gatehouse.core.errors import INFRASTRUCTURE, Stop
 from gatehouse.core.files import read_section
 from gatehouse.core.project import Project
 
-from .git import have
+from .git import git, have
 
 FILES = Path("files", "md5")  # below a cache or a remote
+# DVC sees none of these.
+PASSED = {".git", ".dvc", ".dvc-storage", ".mlflow", ".uv", ".venv", ".venv-checks", ".venv-serve"}
 Damage = (AttributeError, KeyError, TypeError, ValueError)  # what YAML of another form raises
 
 
@@ -59,7 +63,7 @@ def used(lock: str, paths: dict[str, str]) -> dict[str, str]:
 def dvc_get(project: Project, path: str, made_by: str, out: Path) -> None:
     """What a commit recorded under ``path``, from the cache or the remote; Stop (3) without it."""
     have(project, made_by)
-    command = ["-m", "dvc", "get", "--quiet", ".", path, "--rev", made_by, "--out", str(out)]
+    command = ["-P", "-m", "dvc", "get", "--quiet", ".", path, "--rev", made_by, "--out", str(out)]
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, check=False, cwd=project.root
     )
@@ -71,6 +75,65 @@ def dvc_get(project: Project, path: str, made_by: str, out: Path) -> None:
             "was made, or `dvc fetch --all-commits` here",
             INFRASTRUCTURE,
         )
+
+
+def alone(project: Project) -> None:
+    """Raise ``Stop`` where DVC would find more than the one pipeline and pointers at data.
+
+    It reads what is called ``dvc.yaml`` or ``*.dvc`` in any folder, and runs their commands when
+    something that the pipeline reads is said to come from them.
+    """
+    pointers = []
+    for folder, folders, names in os.walk(project.root):
+        here = Path(folder).relative_to(project.root)
+        folders[:] = [name for name in folders if name not in PASSED]
+        for name in sorted(names):
+            if name == "dvc.yaml" and here != Path():
+                raise Stop(
+                    "pipeline-elsewhere",
+                    f"{here / name} is a second pipeline, which DVC would run: put its stages into "
+                    "dvc.yaml",
+                )
+            if name.endswith(".dvc"):
+                found = pointed((here / name).as_posix(), (Path(folder) / name).read_bytes())
+                pointers += [(here / name, here / out) for out in found]
+    asked = ["ls-files", "-z", "--", *(str(out) for _, out in pointers)]
+    kept = (git(project, *asked) or "" if pointers else "").split("\0")
+    for pointer, out in pointers:
+        parent = (project / pointer).parent.resolve()
+        if out.as_posix() in kept or parent not in (project / out).resolve().parents:
+            raise Stop(
+                "pointer-elsewhere",
+                f"{pointer} points at {out}, a file of git or behind a link: it may point at data "
+                "beside it",
+            )
+
+
+def pointed(path: str, content: bytes) -> list[str]:
+    """What a pointer stands for, beside it; ``Stop`` where it is more than a pointer."""
+    try:
+        said: Any = _yaml(content.decode("utf-8")) or {}
+        outs = [str(out["path"]) for out in said.get("outs") or []]
+        more = sorted(set(said) - {"outs", "deps", "md5", "frozen", "meta", "desc"})
+    except Damage:
+        raise Stop(
+            "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
+        ) from None
+    if said.get("deps") and said.get("frozen") is not True:
+        more.append("deps")  # DVC would fetch other data than those of the digest
+    if more:
+        raise Stop(
+            "pointer-command",
+            f"{path} has {', '.join(map(str, more))}: a pointer names data alone, and what runs "
+            "stands in dvc.yaml",
+        )
+    for out in outs:
+        if {"", ".", ".."} & set(re.split(r"[/\\]", out)) or ":" in out:
+            raise Stop(
+                "pointer-elsewhere",
+                f"{path} points at {out}, a place elsewhere: it may point at data beside it",
+            )
+    return outs
 
 
 def config(project: Project) -> configparser.ConfigParser:

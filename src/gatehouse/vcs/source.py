@@ -31,6 +31,7 @@ def fetch_source(project: Project) -> int:
     What the pipeline made of this commit comes into the cache with it, so that nobody makes it
     again: ``dvc repro`` finds it there.
     """
+    dvc.alone(project)
     said = read_section(project / "params.yaml", "ingest").get("source")
     if not isinstance(said, str):
         raise Stop("source-unnamed", "params.yaml names no ingest.source: say where the table lies")
@@ -56,7 +57,7 @@ def fetch_source(project: Project) -> int:
     md5 = recorded.get(said, "")
     if (project / FETCH).exists() and not (md5 and dvc.cached(cache, md5).exists()):
         return subprocess.run(
-            [sys.executable, str(FETCH)], check=False, cwd=project.root
+            [sys.executable, "-P", str(FETCH)], check=False, cwd=project.root
         ).returncode
     if not md5:
         raise Stop(

@@ -1,12 +1,11 @@
 """Run the tests of the contract against a service; verb ``contract``."""
 
-import os
 import subprocess
 from pathlib import Path
 
 from gatehouse.core.console import say
 from gatehouse.core.errors import CLOSED, GOOD
-from gatehouse.gates.model_tests import ALONE
+from gatehouse.gates.model_tests import ALONE, unsteered
 
 TESTS = Path(__file__).with_name("test_service.py")
 
@@ -27,7 +26,7 @@ def against(service: str, *, quiet: bool = False) -> subprocess.CompletedProcess
     """What pytest ends with, and what it says if ``quiet``."""
     return subprocess.run(
         [*ALONE, "--no-header", str(TESTS)],
-        env=os.environ | {"SERVICE": service, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env=unsteered() | {"SERVICE": service, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=quiet,
         text=True,
         errors="replace",

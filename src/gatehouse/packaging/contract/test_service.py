@@ -43,7 +43,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         place = ["--host", "127.0.0.1", "--port", str(port)]
         command = [PROGRAMS / "bentoml", "serve", SERVICE, *place]
     else:
-        command = [PROGRAMS / "python", "-m", "gatehouse.serving"]
+        command = [PROGRAMS / "python", "-P", "-m", "gatehouse.serving"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("SERVICE")}
     environment |= {"BENTOML_DO_NOT_TRACK": "true", "SERVICE_PORT": str(port)}
     with subprocess.Popen(command, env=environment, cwd=folder) as server:
