@@ -4,8 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
+
+from gatehouse.core.errors import Stop
 
 OPEN = "## ✅ Blessed: 4 of 4 rules hold on 300 test rows <!-- gatehouse-report -->\n\n### Gates\n"
 CLOSED = OPEN.replace("✅ Blessed: 4 of 4 rules hold", "❌ Not blessed: skill is below 0.5")
@@ -19,9 +22,12 @@ class GitHub:
         self.pulls: list[dict[str, Any]] = [{"number": 7, "head": {"sha": "a" * 40}}]
         self.statuses: list[dict[str, Any]] = []
         self.writes: list[str] = []
+        self.files: list[dict[str, Any]] = [{"filename": "params.yaml", "status": "modified"}]
+        self.texts: dict[tuple[str, str], str] = {}  # by path and commit
+        self.unlisted = 0
 
     def api(self, path: str, *options: str, body: dict[str, Any] | None = None) -> bytes:
-        where = path.removeprefix("repos/acme/widget/").partition("?")[0]
+        where, _, query = path.removeprefix("repos/acme/widget/").partition("?")
         if body is not None:
             if where == f"statuses/{'a' * 40}":
                 self.statuses.append(body)
@@ -35,8 +41,21 @@ class GitHub:
             return b"{}"
         if where == "pulls":
             return json.dumps(self.pulls).encode()
-        assert (where, "--paginate" in options) == ("issues/7/comments", True)
-        return "\n".join(json.dumps(entry) for entry in self.comments).encode()
+        if where == "pulls/7":
+            most = len(self.files) + self.unlisted
+            sides = {side: {"sha": side[0] * 40} for side in ("base", "head")}
+            return json.dumps({**sides, "changed_files": most}).encode()
+        if where.startswith("compare/"):
+            assert where == f"compare/{'b' * 40}...{'h' * 40}"
+            return json.dumps({"merge_base_commit": {"sha": "m" * 40}}).encode()
+        if where.startswith("contents/"):
+            key = unquote(where.removeprefix("contents/")), query.removeprefix("ref=")
+            if key not in self.texts:
+                raise Stop("github-refuses", f"GitHub refused {path}", 3)
+            return self.texts[key].encode()
+        assert "--paginate" in options
+        entries = {"issues/7/comments": self.comments, "pulls/7/files": self.files}[where]
+        return "\n".join(json.dumps(entry) for entry in entries).encode()
 
     def say(self, text: str, login: str = "github-actions[bot]") -> None:
         self.comments.append({"id": len(self.comments) + 1, "user": {"login": login}, "body": text})
@@ -110,8 +129,9 @@ def tell(github: GitHub, monkeypatch: pytest.MonkeyPatch) -> Tell:
         (OPEN, {"judge": ""}, "failure", "❌ Stopped: judge failed"),
         (OPEN, {"ci": "failure", "judge": "failure"}, "failure", "❌ Stopped: CI, judge failed"),
         (None, {"judge": "failure"}, "failure", "❌ Stopped: judge failed"),
-        (None, {}, "failure", "⚠️ Nothing was judged: the run left no verdict"),
-        ("## ✅ Nothing to judge: words\n", {}, "success", "✅ Nothing to judge: words"),
+        (None, {}, "failure", "⚠️ No verdict: the run left none"),
+        ("## ⚠️ No verdict: words\n", {}, "success", "⚠️ No verdict: words"),
+        ("## ⚠️ No verdict: words\n", {"ci": "failure"}, "failure", "❌ Stopped: CI failed"),
     ],
 )
 def test_pass_takes_both_and_the_worst_comes_first(
@@ -174,3 +194,66 @@ def test_an_older_commit_or_no_pull_request_gets_a_status_alone(
     assert tell(OPEN) == ""
     assert not github.writes
     assert [one["state"] for one in github.statuses] == ["success"]
+
+
+def test_attack_green_without_a_verdict(tell: Tell, github: GitHub) -> None:
+    """ATTACK: a change that makes the run judge nothing, and so stay green | without a verdict of the judge `pass` is red; where only prose changed the comment says ⚠️ *No verdict*"""
+    assert tell(None) == "## ⚠️ No verdict: the run left none"
+    assert [one["state"] for one in github.statuses] == ["failure"]
+
+
+JUDGES: dict[str, Any] = {"filename": ".github/workflows/ci.yml", "status": "modified"}
+PIN = "gatehouse-ml=={} \\\n    --hash=sha256:" + "0" * 64 + "\n"
+FILES: list[dict[str, Any]] = [
+    *(JUDGES, {"filename": "GNUmakefile", "status": "added"}),
+    {"filename": "docs/x.md", "status": "renamed", "previous_filename": "params.yaml"},
+    {"filename": "requirements/train.txt", "status": "modified"},
+    {"filename": "tests/test_ä b.py", "status": "modified"},
+    {"filename": "tests/test_gone.py", "status": "removed"},
+]
+TEXTS = {
+    ("requirements/train.txt", "m" * 40): PIN.format("2.0.0"),
+    ("requirements/train.txt", "h" * 40): PIN.format("2.1.0"),
+    ("tests/test_ä b.py", "m" * 40): "def test_a(): ...\ndef test_b(): ...\n",
+    ("tests/test_ä b.py", "h" * 40): "def test_a(): ...\n",
+    ("tests/test_gone.py", "m" * 40): "def test_c(): ...\n",
+}
+SAID = """
+⚠️ **It changes what judges it**: read this first; whoever owns it must agree.
+
+```text
+the pin of gatehouse-ml, 2.0.0, is now 2.1.0 in requirements/train.txt
+tests are gone or skipped: test_b, test_c
+of the owner: .github/workflows/ci.yml, requirements/train.txt, GNUmakefile
+no longer in its place: params.yaml (now docs/x.md)
+```
+"""
+
+
+def test_attack_a_change_of_what_judges(tell: Tell, github: GitHub) -> None:
+    """ATTACK: a pull request, of an own branch or of a fork, that changes workflow, pin, gates or tests along with the model | pin, lost tests and the owner's files stand below the headline, from GitHub's own list of files"""
+    github.files, github.texts = FILES, TEXTS
+    tell(OPEN + "\n### What judges changes\n\n- nothing at all\n\n### Gates\n\nmore\n")
+    head, _, rest = github.comments[0]["body"].partition("-->\n")
+    assert head.startswith("## ✅ Blessed")
+    assert rest.startswith(SAID)
+    assert "nothing at all" not in rest
+    assert rest.endswith("### Gates\n\nmore\n"), "what the run says of it goes, the rest stays"
+
+
+def test_attack_more_files_than_github_lists(tell: Tell, github: GitHub) -> None:
+    """ATTACK: thousands of files, among which GitHub's list ends before one that judges | a list that is not whole is said; files that were there come before new ones"""
+    github.unlisted = 40
+    tell(OPEN)
+    assert "GitHub lists 1 of its 41 files" in github.comments[0]["body"]
+    github.files = [{"filename": f"a{k}", "status": "added"} for k in range(3000)] + [JUDGES]
+    tell(OPEN, run=13)
+    assert "of the owner: .github/workflows/ci.yml, a0, a1" in github.comments[0]["body"]
+
+
+def test_what_cannot_be_read_is_said_and_the_names_stay(tell: Tell, github: GitHub) -> None:
+    github.files = FILES
+    tell(OPEN)
+    body = github.comments[0]["body"]
+    assert "not all could be read" in body
+    assert "of the owner: .github/workflows/ci.yml" in body

@@ -621,3 +621,27 @@ def test_thousands_of_findings_and_slices_are_cut(make: Make, passed: bool) -> N
     assert "make pipeline gate" in section(text, "Reproduce")
     assert titles(text)[0] == "Reasons"
     assert "Worst slices" in page
+
+
+def test_attack_a_report_that_is_silent_on_the_judge(make: Make, tmp_path: Path) -> None:
+    """ATTACK: the same on a laptop or in a branch, where no comment is written | the report and `gate` name it first, from git"""
+    words = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for name in ("gates.yaml", "docs/a.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old: 1\n")
+    git = ("git", "-C", str(tmp_path))
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "gates.yaml", "docs"], check=True)
+    subprocess.run([*git, *words, "commit", "-qm", "x"], check=True)
+    subprocess.run([*git, "checkout", "-qb", "change"], check=True)
+    (tmp_path / "docs/a.md").write_text("new: 1\n")
+    subprocess.run([*git, *words, "commit", "-qam", "y"], check=True)
+    assert "### What judges changes" not in make()[0]
+    (tmp_path / "@all`.mk").write_text("x")
+    subprocess.run([*git, "mv", "docs/a.md", "docs/b.md"], check=True)
+    subprocess.run([*git, "add", "@all`.mk"], check=True)
+    report = make()[0]
+    first = report.partition("### What judges changes\n")[2].partition("\n### ")[0]
+    assert "of the owner: " in first and "all&#96;.mk" in first
+    assert "docs" not in first
+    assert report.index("### What judges changes") < report.index("### Gates")

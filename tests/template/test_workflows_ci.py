@@ -264,7 +264,7 @@ def test_prose_wants_no_model(hub: FakeGitHub, laptop: BakedProject) -> None:
     told = judge(hub, done.id)
     assert told.results == JUDGED, told.text
     assert stages(told, "judge") == []
-    assert the_comment(hub, number).startswith("## ✅ Nothing to judge")
+    assert the_comment(hub, number).startswith("## ⚠️ No verdict: nothing but prose changed")
     assert agreed(hub, number)
 
 

@@ -40,7 +40,8 @@ WITNESSES = (
     *("tests/behaviour.yaml", "src/conftest.py", "docs/dvc.yaml", "docs/pointer.dvc"),
 )
 KINDS = {"120000": "a link", "160000": "a submodule", "100755": "a program"}
-SHOWN, READ = 10, 20  # names told one by one; files of tests that are read
+SHOWN, WIDTH = 20, 70  # names told one by one, and how much of each
+READ = 20  # files of tests
 
 Read = Callable[[str], Optional[str]]  # noqa: UP045  Python 3.9 runs this
 
@@ -132,7 +133,9 @@ def told(
     lines = [*_pins(changes, before, after), *loosened]
     if gone := _tests_gone(changes, before, after):
         lines.append(f"tests are gone or skipped: {_some(gone)}")
-    if names := [name for c in changes for name in c.names if owned(name)]:
+    # What was there before comes first: many new files hide no other.
+    old = sorted(changes, key=lambda change: change.status == "added")
+    if names := [name for c in old for name in c.names if owned(name)]:
         lines.append(f"of the owner: {_some(dict.fromkeys(names))}")
     moved = [c for c in changes if _left(c) and not owned(c.old or c.path)]
     if away := [f"{c.old or c.path}{f' (now {c.path})' if c.old else ''}" for c in moved]:
@@ -211,6 +214,6 @@ def _skips(node: ast.expr) -> bool:
 
 
 def _some(names: Iterable[str]) -> str:
-    first = [*names]
+    first = [name if len(name) <= WIDTH else f"{name[:20]}…{name[21 - WIDTH :]}" for name in names]
     more = f" and {len(first) - SHOWN:,} more" if first[SHOWN:] else ""
     return ", ".join(first[:SHOWN]) + more

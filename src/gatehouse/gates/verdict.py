@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core import owned
 from gatehouse.core.config.rules import BOUNDS
 from gatehouse.core.console import paint
 from gatehouse.core.digests import MODEL, model_digest
 from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import base_ref
+from gatehouse.vcs.git import base_ref, changed
 
 from . import blessing, own_stages, thresholds
 from . import data_gate as data
@@ -47,11 +48,13 @@ def collect(project: Project) -> dict[str, Any]:
     verdict: dict[str, Any] = {"open": False, "data_gate": data_gate, "blessing": None}
     found, in_ci = loosened(project), bool(os.environ.get("BASE_REF"))
     verdict["loosened"] = found if in_ci else []
+    verdict["judging"] = owned.told(*changed(project), loosened=found)
     verdict["own"] = own_stages.replaced(project)
     verdict["notes"] = [note for note in [results.note(project)] if note] if in_ci else found
     if (project / EXAM).exists():
         exam = read_json(project / EXAM)
         verdict["loosened"], verdict["notes"] = exam["reasons"], exam["notes"]
+        verdict["judging"] = exam["judging"]
     said = verdict["loosened"]
     verdict["reasons"] = said + [f"data gate: {reason}" for reason in data_gate["reasons"]]
     no_model = said and not (project / blessing.BLESSING).exists()
@@ -109,6 +112,9 @@ def lines(verdict: dict[str, Any]) -> list[str]:
         text = [paint("CLOSED", "red") + f": {len(verdict['reasons'])} reason(s)"]
     if own := verdict.get("own"):
         text.append(paint(f"  judged by own code: {', '.join(own)}", "yellow"))
+    known = {*verdict["notes"], *verdict["reasons"]}
+    judging = (said for said in verdict.get("judging", []) if said not in known)
+    text += [paint(f"  what judges changes: {said}", "yellow") for said in judging]
     if beaten := (verdict["blessing"] or {}).get("beaten"):
         text.append(paint("  " + beaten, "yellow"))
     gate = verdict["data_gate"]

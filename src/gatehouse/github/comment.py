@@ -11,9 +11,12 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from gatehouse.core import owned
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 
 MARKER = "<!-- gatehouse-report run={} -->"
@@ -22,6 +25,9 @@ AUTHOR = "github-actions[bot]"
 REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
 CONTEXT, SHORT = "pass", 140  # what main asks for; what GitHub takes of a description
 LIMIT, TAIL, WIDTH = 65_000, 15, 300
+RAW = ("-H", "Accept: application/vnd.github.raw+json")
+NO_VERDICT = "⚠️ No verdict: the run left none"
+JUDGING = re.compile(r"\n### What judges changes\n.*?(?=\n### |\Z)", re.DOTALL)  # of the report
 SIGNS = {"success": "✅", "failure": "❌", "cancelled": "⚪", "skipped": "⏭️"}
 
 
@@ -69,14 +75,61 @@ def put(number: int, text: str, run: tuple[int, int]) -> str:
     return "edited"
 
 
-def compose(needs: dict[str, Any], run: tuple[int, int], link: str) -> tuple[str, str]:
-    """The headline and the whole comment of our own run: the worst that happened comes first."""
+def judging(repository: str, number: int, loosened: Sequence[str] = ()) -> str:
+    """Markdown on what a pull request changes of what judges it; empty where it does not.
+
+    By GitHub's own list, whatever the change says of itself. ``loosened``: what the judge found.
+    """
+    pull = json.loads(api(f"repos/{repository}/pulls/{number}"))
+    files = pages(f"repos/{repository}/pulls/{number}/files?per_page=100")
+    changes = owned.by_github(files)
+    base, head = pull["base"]["sha"], pull["head"]["sha"]
+    missing = [c.path for c in changes if c.status in ("added", "renamed", "copied")]
+    gone = [name for c in changes for name in (c.path if c.status == "removed" else c.old,) if name]
+    try:
+        compared = api(f"repos/{repository}/compare/{base}...{head}?per_page=1")
+        start = json.loads(compared)["merge_base_commit"]["sha"]
+        sides = _texts(repository, start, missing), _texts(repository, head, gone)
+        lines = owned.told(changes, *sides, loosened)
+    except Stop as stop:
+        lines = [f"not all could be read: {stop}"]
+        lines += owned.told(changes, lambda _: None, lambda _: None, loosened)
+    if (most := int(pull["changed_files"])) > len(files):
+        lines.insert(0, f"GitHub lists {len(files):,} of its {most:,} files: any may be among them")
+    return warned(lines)
+
+
+def warned(lines: list[str]) -> str:
+    """The block under the headline, for lines of ``owned.told``; empty without one."""
+    head = "\n⚠️ **It changes what judges it**: read this first; whoever owns it must agree.\n\n"
+    return f"{head}{fence(lines, 5 * WIDTH)}\n" if lines else ""
+
+
+def _texts(repository: str, commit: str, missing: list[str]) -> owned.Read:
+    """The files of a commit, by GitHub; those that are ``missing`` there are not asked for."""
+
+    def read(path: str) -> str | None:
+        if path in missing:
+            return None
+        asked = f"repos/{repository}/contents/{quote(path)}?ref={commit}"
+        return api(asked, *RAW).decode("utf-8", "replace")
+
+    return read
+
+
+def compose(
+    needs: dict[str, Any], run: tuple[int, int], link: str, first: str = ""
+) -> tuple[str, str]:
+    """The headline and the whole comment of our own run: the worst that happened comes first.
+
+    ``first`` is what ``judging`` says, and stands below the headline.
+    """
     results = {name: str(job.get("result")) for name, job in needs.items()}
     bad = [name for name, result in results.items() if result != "success"]
     report = REPORT.read_text(encoding="utf-8") if REPORT.exists() else ""
     title, _, body = report.removeprefix("## ").partition("\n")
     title = re.sub(r" *<!--.*?-->", "", title)
-    judged_bad = bool(title) and not title.startswith("✅")
+    judged_bad = title.startswith("❌")
     if bad and not judged_bad:
         words = ", ".join(bad) + (
             " was cancelled" if "cancelled" in results.values() else " failed"
@@ -84,11 +137,13 @@ def compose(needs: dict[str, Any], run: tuple[int, int], link: str) -> tuple[str
         headline = f"❌ Stopped: {words}"
         body = f"\n{title}\n{body}" if title else f"\n{_tail()}"
     elif not title:
-        headline = "⚠️ Nothing was judged: the run left no verdict"
+        headline = NO_VERDICT
     else:
         headline = title
     jobs = " ".join(f"{SIGNS.get(result, '❔')} {name}" for name, result in results.items())
-    head = f"## {headline} {MARKER.format('.'.join(map(str, run)))}\n\n{jobs} ([run]({link}))\n"
+    head = f"## {headline} {MARKER.format('.'.join(map(str, run)))}\n{first}"
+    head += f"\n{jobs} ([run]({link}))\n"
+    body = JUDGING.sub("", body) if first else body
     return headline, head + body[: LIMIT - len(head)]
 
 
@@ -100,9 +155,9 @@ def _tail() -> str:
     return f"There is no report. The log ends:\n\n{fence(lines)}\n"
 
 
-def fence(lines: list[str]) -> str:
+def fence(lines: list[str], width: int = WIDTH) -> str:
     """Lines in which nothing is a link, a mention, Markdown or HTML, whatever stands there."""
-    shown = ("".join(c for c in line[:WIDTH] if c.isprintable()) for line in lines)
+    shown = ("".join(c for c in line[:width] if c.isprintable()) for line in lines)
     return "\n".join(["```text", *(line.replace("`", "'") for line in shown), "```"])
 
 
@@ -122,10 +177,12 @@ def end() -> int:
     needs = {"CI": {"result": run["conclusion"]}, "judge": {"result": judged}}
     at = int(run["id"]), int(run["run_attempt"])
     link = _link(os.environ["GITHUB_REPOSITORY"], int(os.environ["GITHUB_RUN_ID"]))
-    headline, text = compose(needs, at, link)
-    good = headline.startswith("✅")
+    number = _number_of(run)
+    first = judging(os.environ["GITHUB_REPOSITORY"], number) if number else ""
+    headline, text = compose(needs, at, link, first)
+    good = REPORT.exists() and all(job["result"] == "success" for job in needs.values())
     _status(run, "success" if good else "failure", headline, link)
-    if (number := _number_of(run)) is None:
+    if number is None:
         print("comment: none, no one open pull request has this head commit")
     else:
         print(f"comment: {put(number, text, at)}")

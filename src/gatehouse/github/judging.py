@@ -23,7 +23,7 @@ from .keys import summary
 REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
 CLAIMED = Path("handed/ci.log")
 MOST = 20_000  # characters of a log that are kept
-NOTHING = "## ✅ Nothing to judge: no code, data or model changed\n"
+NOTHING = "## ⚠️ No verdict: nothing but prose changed\n"
 
 
 def judge(project: Project, own: Callable[[list[str]], list[str]]) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from gatehouse.core import owned
 from gatehouse.core.digests import CARD, MODEL, ONNX, WEIGHTS
 from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json, read_section, read_yaml, write_json, write_text
@@ -64,17 +65,20 @@ def judge(project: Project, head: str) -> int:
     if any(name.startswith(("requirements/", "vendor/")) for name in left):
         notes.append("requirements/ or vendor/ change: the judge was made of those of the base")
     source_inside(project)
+    changes, before, after = change.seen(project, tree)
+    judging = owned.told(changes, before, after, loosened=reasons)
     claimed = outs(git(project, "show", f"{tree}:./dvc.lock") or "").get("model")
-    return _run(project, reasons, notes, claimed)
+    return _run(project, {"reasons": reasons, "notes": notes, "judging": judging}, claimed)
 
 
 def judge_here(project: Project) -> int:
     """Judge the commit that is checked out, a commit of the base branch itself."""
     claimed = outs(git(project, "show", "HEAD:./dvc.lock") or "").get("model")
-    return _run(project, [], [], claimed)
+    return _run(project, {"reasons": [], "notes": [], "judging": []}, claimed)
 
 
-def _run(project: Project, reasons: list[str], notes: list[str], claimed: str | None) -> int:
+def _run(project: Project, exam: dict[str, list[str]], claimed: str | None) -> int:
+    reasons, notes = exam["reasons"], exam["notes"]
     pipeline = read_yaml(project / PIPELINE)
     handed = _handed(project)
     if own := own_stages.replaced(project):
@@ -84,7 +88,6 @@ def _run(project: Project, reasons: list[str], notes: list[str], claimed: str | 
     write_text(project / PIPELINE, yaml.safe_dump(by_library(pipeline), sort_keys=False))
     os.environ[CONFINED] = "1"
     verb = (sys.executable, "-P", "-m", "gatehouse.cli")
-    exam: dict[str, Any] = {"reasons": reasons, "notes": notes}
     write_json(project / EXAM, exam)
     _call(*verb, "data")
     if by_own:
@@ -100,7 +103,7 @@ def _run(project: Project, reasons: list[str], notes: list[str], claimed: str | 
             (project / MODEL / name).unlink(missing_ok=True)
         _dvc("commit", "--quiet", "--force", "train")
         code = _dvc("repro", "--no-run-cache", "blessing", may_close=True)
-        exam["notes"] += _differences(project, claimed)
+        notes += _differences(project, claimed)
     write_json(project / EXAM, exam)
     if code not in (GOOD, CLOSED):
         return code

@@ -10,6 +10,7 @@ import re
 import subprocess
 from dataclasses import dataclass
 
+from gatehouse.core import owned
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import DEPTH, commit, git, run
@@ -83,6 +84,16 @@ def entries(project: Project, tree: str) -> list[Entry]:
         _, mode, _, blob, _ = about.split(" ")
         found.append(Entry(path, mode, blob))
     return found
+
+
+def seen(project: Project, tree: str) -> tuple[list[owned.Change], owned.Read, owned.Read]:
+    """As ``vcs.git.changed``, between the commit checked out here and ``tree``."""
+    words = ("diff-tree", "-r", "-z", "--raw", "-M", "HEAD", tree)
+
+    def read(side: str) -> owned.Read:
+        return lambda path: git(project, "show", f"{side}:{path}")
+
+    return owned.by_git(git(project, *words) or ""), read("HEAD"), read(tree)
 
 
 def take(project: Project, found: list[Entry]) -> list[str]:

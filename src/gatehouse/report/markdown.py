@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from gatehouse.core.config.rules import is_number
 
+JUDGING = "What judges changes"  # gatehouse.github.comment has a list of its own
 MARKER, LIMIT, KEPT = "<!-- gatehouse-report -->", 60_000, 9
 # What Markdown acts on; what GitHub makes links, mentions and icons of; what would start a block.
 _ACTIVE = re.compile(r"([*_\[\]!~])|([\\`<>|&$])|([@#]|:(?=\S)|(?<=www)\.|(?<=gh)-)", re.IGNORECASE)

@@ -16,7 +16,7 @@ from gatehouse.gates import data_gate as data
 from gatehouse.metrics.table import METRICS
 from gatehouse.vcs.git import git
 
-from .markdown import Chart, Section, bullets, number, show, table
+from .markdown import JUDGING, Chart, Section, bullets, number, show, table
 
 MOST, WORST, BARS, TEXT = 40, 10, 8, 300
 ABOUT_DATA = re.compile(
@@ -55,6 +55,13 @@ def report(project: Project, found: Facts) -> tuple[str, list[Section]]:
     title, reasons = _verdict(facts, judged)
     beaten = str(judged.get("beaten") or "")
     body = [
+        Section(
+            JUDGING,
+            12,
+            [bullets([show(said, TEXT) for said in facts["judging"]], 20)]
+            if facts["judging"]
+            else [],
+        ),
         Section("A simpler model is better", 11, [show(beaten, TEXT)] if beaten else []),
         Section("Judged by own code", 10, [show(_own(facts), TEXT)] if _own(facts) else []),
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from gatehouse.core import owned
 from gatehouse.core.console import say
 from gatehouse.core.errors import INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
@@ -109,6 +110,23 @@ def on_main(project: Project, name: str) -> bool:
 
 def _shallow(project: Project) -> bool:
     return (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+def changed(project: Project) -> tuple[list[owned.Change], owned.Read, owned.Read]:
+    """What differs here from where this change started, and the text of a file there and here."""
+    start = before(project)
+    words = ("diff", "--raw", "-z", "-M", "--relative", start, "--")
+
+    def there(path: str) -> str | None:
+        return git(project, "show", f"{start}:./{path}")
+
+    def here(path: str) -> str | None:
+        try:
+            return (project / path).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+
+    return owned.by_git(git(project, *words) or "" if start else ""), there, here
 
 
 def has_origin(project: Project) -> bool:

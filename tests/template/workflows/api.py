@@ -194,14 +194,27 @@ def _change_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Ans
 @_route("GET", r"/pulls/(\d+)")
 def _one_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
     pull = hub.pulls.get(int(match[1]))
-    return Answer(200, pull) if pull else NOT_FOUND
+    return Answer(200, pull | {"changed_files": len(_files(hub, match[1]))}) if pull else NOT_FOUND
 
 
 @_route("GET", r"/pulls/(\d+)/files")
 def _files_of_pull(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
-    ends = (f"refs/pull/{match[1]}/merge^1", f"refs/pull/{match[1]}/merge")
-    names = hub.git("diff", "--name-only", *ends).splitlines()
-    return _page(hub, request, [{"filename": name, "status": "modified"} for name in names])
+    return _page(hub, request, _files(hub, match[1]))
+
+
+def _files(hub: FakeGitHub, number: str) -> list[dict[str, Any]]:
+    ends = (f"refs/pull/{number}/merge^1", f"refs/pull/{number}/merge")
+    words, found = iter(hub.git("diff", "--name-status", "-M", "-z", *ends).split("\0")), []
+    kinds = {"A": "added", "D": "removed", "M": "modified", "R": "renamed", "T": "changed"}
+    for kind in (word for word in words if word):
+        old = {"previous_filename": next(words)} if kind[0] == "R" else {}
+        found.append({"filename": next(words), "status": kinds[kind[0]], **old})
+    return found
+
+
+@_route("GET", r"/compare/([0-9a-f]{40})\.\.\.([0-9a-f]{40})")
+def _compare(hub: FakeGitHub, request: Request, match: re.Match[str]) -> Answer:
+    return Answer(200, {"merge_base_commit": {"sha": hub.git("merge-base", match[1], match[2])}})
 
 
 @_route("GET", r"/commits/([0-9a-f]{40})/pulls")
