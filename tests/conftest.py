@@ -17,6 +17,12 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["test_workflows_*.py"]
 
 TEMPLATE = Path(__file__).resolve().parents[1]
 
+# Hundreds of processes import the same packages, which are compiled once.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A grammar of web addresses that takes seconds to build; jsonschema does without it.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
 # So that a failure there shows its values.
 pytest.register_assert_rewrite("real_trial")
 
