@@ -112,21 +112,21 @@ def changed(count: int, other: int, new: list[Any] | None = None, *, classes: bo
 def test_a_candidate_at_the_margin_rarely_passes_and_one_without_fault_rarely_fails() -> None:
     """At the margin it may pass in 5 % of trials; with 20 looks it may fail in few."""
     draw, passes, fails = np.random.default_rng(1), 0, 0
+    bad = {side: asked(side, 1000, bad=1000) for side in ("champion", "candidate")}
+    good = {side: asked(side, 1000) for side in bad}
+
+    def errors(look: int, *failed: int) -> str:
+        parts = [
+            part for side, n in zip(bad, failed, strict=True)
+            for part in (bad[side][:n], good[side][n:look])
+        ]  # fmt: skip
+        return states(*parts, requests=1000)["errors"]
+
     for _ in range(200):
-        bad = draw.random(1000) < 0.03 + GATES["error_rate"]
-        old = draw.random(1000) < 0.03
-        sides = asked("champion", 1000, int(old.sum())), asked("candidate", 1000, int(bad.sum()))
-        passes += states(*sides, requests=1000)["errors"] == "pass"
+        at_margin = int((draw.random(1000) < 0.03 + GATES["error_rate"]).sum())
+        passes += errors(1000, int((draw.random(1000) < 0.03).sum()), at_margin) == "pass"
         for look in range(50, 1001, 50):
-            part = int(draw.binomial(look, 0.03)), int(draw.binomial(look, 0.03))
-            if (
-                states(
-                    asked("champion", look, part[0]),
-                    asked("candidate", look, part[1]),
-                    requests=1000,
-                )["errors"]
-                == "fail"
-            ):
+            if errors(look, *(int(draw.binomial(look, 0.03)) for _ in range(2))) == "fail":
                 fails += 1
                 break
     assert passes <= 20  # 10 of 200 expected, 5 % by chance over 16
@@ -135,29 +135,26 @@ def test_a_candidate_at_the_margin_rarely_passes_and_one_without_fault_rarely_fa
 
 def clustered(draw: Any, keys: int, gain: float) -> tuple[list[float], list[str]]:
     """Skewed gains; a key has one to nine requests which resemble each other."""
-    values: list[float] = []
-    names: list[str] = []
-    for key in range(keys):
-        size = int(draw.integers(1, 10))
-        worth = draw.exponential(1.0)
-        values += (worth + gain + draw.normal(0, 0.3, size)).tolist()
-        names += [str(key)] * size
-    return values, names
+    sizes, worth = draw.integers(1, 10, keys), draw.exponential(1.0, keys)
+    values = np.repeat(worth + gain, sizes) + draw.normal(0, 0.3, sizes.sum())
+    return values.tolist(), np.repeat(np.arange(keys), sizes).astype(str).tolist()
 
 
 def test_the_interval_of_the_value_holds_its_95_percent_where_requests_depend() -> None:
     from gatehouse.deploy.trial_verdict import TWO_SIDED, interval
 
     draw, hit, naive = np.random.default_rng(2), 0, 0
-    for _ in range(500):
+    for trial in range(500):
         sides = clustered(draw, 100, 0), clustered(draw, 120, 0.5)
         _, _, low, high = interval(sides, TWO_SIDED)
         hit += low <= 0.5 <= high
+        if trial % 5:
+            continue
         alone = [(values, [str(n) for n in range(len(values))]) for values, _ in sides]
         _, _, low, high = interval(alone, TWO_SIDED)
         naive += low <= 0.5 <= high
     assert 0.925 <= hit / 500 <= 0.975
-    assert naive / 500 < 0.8  # what comes of taking each request for a witness of its own
+    assert naive / 100 < 0.8  # what comes of taking each request for a witness of its own
 
 
 def value_state(sides: Any, **gates: float) -> tuple[str, str]:
@@ -189,12 +186,9 @@ def test_looking_often_costs_little() -> None:
     for _ in range(200):
         sides = clustered(draw, 200, 0), clustered(draw, 200, 0)
         for keys in range(20, 201, 20):
-            part = [
-                tuple(
-                    zip(*((v, k) for v, k in zip(*side, strict=True) if int(k) < keys), strict=True)
-                )
-                for side in sides
-            ]
+            # The requests of the first so many keys, which follow each other.
+            ends = [names.index(str(keys)) if keys < 200 else len(names) for _, names in sides]
+            part = [(side[0][:end], side[1][:end]) for side, end in zip(sides, ends, strict=True)]
             if value_state(part, keys=200)[0] != "inconclusive":
                 alarms += 1
                 break

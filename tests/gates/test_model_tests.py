@@ -1,10 +1,15 @@
 """The stage model_tests, and the tests of a model that every project gets: each red and green."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -24,14 +29,18 @@ Findings = dict[str, dict[str, Any]]
 Run = Callable[..., Findings]
 HOUSE = str(Path(__file__).resolve().parents[2] / "src")
 Own = Callable[[str, str], None]
+# Some packages of ours bring plug-ins for pytest, which take seconds to import.
+OURS = {entry.name for entry in entry_points(group="pytest11")}
+PLUGINS = [word for name in sorted(OURS) for word in ("-p", f"no:{name}")]
 
 # --- the stage: whatever pytest finds is a finding -------------------------------------------
 
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library, for the interpreters that the stage starts."""
+    """The library, for the interpreters that the stage starts, and none of our plug-ins."""
     monkeypatch.setenv("PYTHONPATH", HOUSE)
+    monkeypatch.setattr(model_tests, "OPTIONS", (*model_tests.OPTIONS, *PLUGINS))
 
 
 @pytest.fixture
@@ -523,6 +532,25 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def here_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage without a process of its own, which imports for seconds; one test has one."""
+
+    def forgotten() -> dict[str, Any]:
+        mine = [name for name in sys.modules if name.startswith(("gatehouse.gates.suite", "tests"))]
+        return {name: sys.modules.pop(name) for name in mine}
+
+    def run(command: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
+        kept = forgotten()
+        with mock.patch.dict(os.environ, more["env"], clear=True):
+            code = pytest.main([*command[command.index("pytest") + 1 :], "-p", "no:faulthandler"])
+        forgotten()
+        sys.modules.update(kept)
+        return subprocess.CompletedProcess(command, int(code))
+
+    monkeypatch.setattr(model_tests.subprocess, "run", run)
+
+
 def put(name: str, text: str) -> None:
     Path(name).parent.mkdir(exist_ok=True)
     Path(name).write_text(text, encoding="utf-8")
@@ -546,6 +574,7 @@ def read_finding(check: str) -> dict[str, Any]:
 
 
 @pytest.mark.gate("model tests", "split files", "closed")
+@pytest.mark.usefixtures("here_and_now")
 def test_a_split_that_was_tampered_with_fails(project: Path) -> None:
     shutil.copy("data/test.parquet", "data/train.parquet")
     whole = pq.read_table("data/dataset.parquet")
@@ -613,6 +642,7 @@ def test_the_machine_is_not_judged(
     assert budget.at_reference_speed(pairs, 0.95) == pytest.approx(3, rel=0.35)
 
 
+@pytest.mark.usefixtures("here_and_now")
 def test_a_model_without_an_onnx_form_is_asked_as_skops_serves_it(project: Path) -> None:
     parity = {"format": "skops", "reason": "it does not convert"}
     Path("predictions/parity.json").write_text(json.dumps(parity), encoding="utf-8")
@@ -623,6 +653,7 @@ def test_a_model_without_an_onnx_form_is_asked_as_skops_serves_it(project: Path)
 
 
 @pytest.mark.gate("model tests", "budget", "closed")
+@pytest.mark.usefixtures("here_and_now")
 def test_a_model_over_its_budget_or_beside_its_behaviour_fails(project: Path) -> None:
     gates = yaml.safe_load(Path("gates.yaml").read_text(encoding="utf-8"))
     gates["model_tests"]["budget"] = {"latency_ms": 0.001}
