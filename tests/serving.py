@@ -121,7 +121,10 @@ def write_blessing(folder: Path, serves: str = "onnx", **changed: Any) -> None:
     from gatehouse.core.digests import model_digest
 
     blessing = {
+        "version": 1,
         "blessed": True,
+        "reasons": [],
+        "rules": [],
         "model_digest": model_digest(folder / "model"),
         "serving": {"format": serves, "reason": "for a test"},
     }

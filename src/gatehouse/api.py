@@ -15,9 +15,10 @@ from gatehouse.core.config.canvas import load as load_canvas
 from gatehouse.core.config.monitor import Settings
 from gatehouse.core.config.monitor import load as load_monitor
 from gatehouse.core.config.params import Params, load_params
+from gatehouse.core.config.results import Blessing, read_result
 from gatehouse.core.config.schema import Schema, load_schema
 from gatehouse.core.digests import MODEL
-from gatehouse.core.files import read_json
+from gatehouse.core.layout import BLESSING
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,6 @@ class Project(project.Project):
         return load(self / MODEL)
 
     @property
-    def blessing(self) -> dict[str, Any]:
+    def blessing(self) -> Blessing:
         """``blessing.json``: whether the candidate may move on, and why."""
-        return read_json(self / "blessing.json")
+        return read_result(self / BLESSING, Blessing)

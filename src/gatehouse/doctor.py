@@ -14,10 +14,12 @@ from gatehouse.core import environments, owned, shipped
 from gatehouse.core.actions import unfit
 from gatehouse.core.config import canvas
 from gatehouse.core.config.gates import section as gates_section
+from gatehouse.core.config.results import Champion, read_result
 from gatehouse.core.config.rules import is_number, read_rules, value_text
 from gatehouse.core.console import paint
 from gatehouse.core.errors import CLOSED, GOOD, Stop
-from gatehouse.core.files import read_json, read_section, read_yaml
+from gatehouse.core.files import read_section, read_yaml
+from gatehouse.core.layout import CHAMPION
 from gatehouse.core.project import Project
 from gatehouse.vcs import data_branch as storage
 from gatehouse.vcs import dvc
@@ -121,8 +123,12 @@ def gates(project: Project) -> Lines:
         yield Line(fault, "lacking", f"correct it, or `git checkout {GATES}`")
     if not faults:
         yield Line(f"{GATES} has {len(rules):,} rules for the model", "ok")
-    champion = project / "champion/champion.json"
-    if model.get("bootstrap") and champion.exists() and read_json(champion).get("found") is True:
+    champion = project / CHAMPION
+    if (
+        model.get("bootstrap")
+        and champion.exists()
+        and read_result(champion, Champion, old=True).found
+    ):
         what = "model.bootstrap still stands there although a champion was found"
         yield Line(f"{GATES}: {what}", "advice", "delete that line")
 

@@ -647,7 +647,7 @@ def test_a_verdict_over_edited_reports_is_none(
     assert stop.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("gate", "rows"), [(None, None), ({"rows": 4321}, 4321)])
+@pytest.mark.parametrize(("gate", "rows"), [(None, None), (GATE | {"rows": 4321}, 4321)])
 def test_the_record_says_how_many_rows_the_data_had(bless: Bless, gate: Any, rows: Any) -> None:
     if gate:
         put("reports/data_gate.json", gate)

@@ -67,7 +67,7 @@ def served(here: Path) -> Served:
     def served(
         form: str, *modules: str, wanted: str = "", more: str = "", **versions: str
     ) -> list[Any]:
-        put("predictions/parity.json", {"format": form})
+        put("predictions/parity.json", {"format": form, "reason": "so"})
         Path("model/model.skops").write_bytes(skops_file(*modules))
         serve = LOCK.format(**HERE | versions)
         Path("requirements/serve.txt").write_text(serve)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from gate_files import GOOD, put
+from gate_files import BLESSED, GOOD, put
 
 from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
@@ -41,16 +41,17 @@ def left(here: Path) -> Path:
         said = {"truth": y[rows], "prediction": y[rows], "p_0": odds, "p_1": odds}
         table(f"predictions/{side}.parquet", row_id=rows, **said)
     table("data/reference.parquet", x=x[:5], y=y[:5])
-    for name in ("golden", "parity", "round_trip", "importance"):
-        put(f"predictions/{name}.json", {})
-    put("metrics.json", {})
+    put("predictions/importance.json", {})
+    put("predictions/golden.json", {"model_digest": "sha256:m", "rows": [], "answers": []})
+    put("predictions/parity.json", {"format": "onnx", "reason": "the same"})
+    put("predictions/round_trip.json", {"rows": 0, "ways": [], "differ": []})
+    put("metrics.json", {"train": {}, "test": {}})
     for name in ("data", "model", "model_tests"):
         put(f"reports/{name}.json", {"findings": [GOOD]})
-    put("reports/data_gate.json", dict.fromkeys(("open", "rows", "reasons", "findings")))
+    put("reports/data_gate.json", {"open": True, "rows": ROWS, "reasons": [], "findings": []})
     Path("champion").mkdir()
     put("champion/champion.json", {"found": False})
-    keys = ("blessed", "model_digest", "reasons", "rules", "serving")
-    put("blessing.json", dict.fromkeys(keys))
+    put("blessing.json", BLESSED | {"model_digest": "sha256:m"})
     put("reports/catalogue.json", {"model_digest": ""})
     return here
 
@@ -60,11 +61,16 @@ def test_what_the_library_leaves_is_enough(left: Path, name: str) -> None:
     assert check(Project(), name)
 
 
-BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
-    "ingest": (lambda: table("data/dataset.parquet", x=[1.0]), "lacks the columns 'y'"),
+BROKEN: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "ingest": (
+        lambda: table("data/dataset.parquet", x=[1.0]),
+        "own-stage-columns",
+        "'y'",
+    ),
     "split": (
         lambda: table("data/test.parquet", x=[1.0], y=["no"], **{"__row_id": [0]}),
-        "stands twice",
+        "own-stage-row-id",
+        "data/test.parquet",
     ),
     "evaluate": (
         lambda: table(
@@ -75,25 +81,39 @@ BROKEN: dict[str, tuple[Callable[[], Any], str]] = {
             p_0=[1.0],
             p_1=[0.0],
         ),
+        "own-stage-rows",
         "has 1 rows",
     ),
-    "train": (lambda: None, r"model\.json is not there"),
-    "data_checks": (lambda: put("reports/data.json", {"findings": []}), "nothing was checked"),
-    "model_checks": (lambda: Path("reports/model.json").unlink(), "is not there"),
-    "model_tests": (lambda: put("reports/model_tests.json", {"findings": [1]}), "is damaged"),
-    "data_gate": (lambda: put("reports/data_gate.json", {"open": True}), "lacks rows"),
-    "champion": (lambda: put("champion/champion.json", {}), "lacks found"),
-    "blessing": (lambda: put("blessing.json", {"blessed": True}), "lacks model_digest"),
-    "catalogue": (lambda: put("reports/catalogue.json", {}), "lacks model_digest"),
+    "train": (lambda: None, "model-missing", "model.json"),
+    "data_checks": (
+        lambda: put("reports/data.json", {"findings": []}),
+        "findings-empty",
+        "reports/data.json",
+    ),
+    "model_checks": (
+        lambda: Path("reports/model.json").unlink(),
+        "file-missing",
+        "reports/model.json",
+    ),
+    "model_tests": (
+        lambda: put("reports/model_tests.json", {"findings": [1]}),
+        "file-damaged",
+        "findings.0",
+    ),
+    "data_gate": (lambda: put("reports/data_gate.json", {"open": True}), "file-damaged", "rows"),
+    "champion": (lambda: put("champion/champion.json", {}), "file-damaged", "found"),
+    "blessing": (lambda: put("blessing.json", {"blessed": True}), "file-damaged", "model_digest"),
+    "catalogue": (lambda: put("reports/catalogue.json", {}), "file-damaged", "model_digest"),
 }
 
 
 @pytest.mark.parametrize("name", sorted(LEAVES))
 def test_what_is_missing_or_wrong_is_said(left: Path, name: str) -> None:
-    breaks, said = BROKEN[name]
+    breaks, code, value = BROKEN[name]
     breaks()
-    with pytest.raises(Stop, match=said):
+    with pytest.raises(Stop, match=value) as stop:
         check(Project(), name)
+    assert stop.value.code == code
 
 
 def test_an_unknown_stage_is_named(left: Path) -> None:

@@ -10,12 +10,13 @@ from serving import bless, frame
 
 from gatehouse.core.config.schema import load_schema
 from gatehouse.core.digests import MODEL
+from gatehouse.core.layout import GOLDEN
 from gatehouse.core.project import Project
 from gatehouse.data.tables import write_table
 from gatehouse.packaging.contract.run import against, contract
 from gatehouse.packaging.docker import last_words
 from gatehouse.serving.skops_model import load
-from gatehouse.training.golden import GOLDEN, write_golden
+from gatehouse.training.golden import write_golden
 
 HOUSE = Path(__file__).resolve().parents[2] / "src"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gate_files import BLESSED
 from manifests import name_project
 
 from gatehouse.core.project import Project
@@ -49,7 +50,10 @@ def git(*words: str) -> None:
 
 
 def blessed(folder: Path, serves: str) -> None:
-    (folder / "blessing.json").write_text(json.dumps({"serving": {"format": serves}}))
+    serving = {"format": serves, "reason": "so"}
+    (folder / "blessing.json").write_text(
+        json.dumps({"version": 1, **BLESSED, "model_digest": "", "serving": serving})
+    )
 
 
 def test_the_model_goes_in_with_what_says_what_it_may_be_asked(here: Path) -> None:

@@ -230,7 +230,7 @@ def test_what_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     put("blessing.json", blessing | {"blessed": False})
     refused(promote, 1, "the candidate is not blessed", "make gate")
     put("blessing.json", blessing | {"blessed": "true"})
-    refused(promote, 1, "the candidate is not blessed")
+    refused(promote, 2, "blessing.json is damaged (blessed: ")
     Path("blessing.json").unlink()
     refused(promote, 2, "blessing.json is not there", "make pipeline")
     assert commits(origin) == []
@@ -1020,6 +1020,10 @@ def test_attack_a_candidate_that_was_never_merged_is_promoted(here: Path, origin
         ({"when": "yesterday"}, "when is missing"),
         ({"who": "\ud800"}, "who is missing"),
         ({"action": "deploy"}, "action is missing"),
+        ({"version": 2}, "version is 2"),
+        ({"version": True}, "version is True"),
+        ({"signature": "x"}, "no field signature"),
+        ({"comit": "x"}, "did you mean commit?"),
         ({"data": {"dataset": None}}, "data is missing"),
     ],
 )
@@ -1058,12 +1062,15 @@ def test_a_damaged_record_is_one_sentence(
     assert "damaged" not in capsys.readouterr().out
 
 
-def test_keys_of_a_later_version_are_no_damage(here: Path, origin: Path) -> None:
+def test_a_record_of_an_older_library_is_read(here: Path, origin: Path) -> None:
     from gatehouse.registry import record
 
     release("v1")
-    foreign(origin, "production.json", told(origin) | {"signature": "x"})
-    assert record.read(Project(), "production", record.tip(Project())) is not None
+    old = {name: value for name, value in told(origin).items() if name != "version"}
+    foreign(origin, "production.json", old | {"written_then": "x"})
+    found = record.read(Project(), "production", record.tip(Project()))
+    assert found is not None
+    assert found.content() == old
 
 
 # --- status and history ---------------------------------------------------------------------

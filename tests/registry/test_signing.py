@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from baked import BakedProject
 from conftest import bake_into
+from gate_files import BLESSED
 
 from gatehouse.core.project import Project
 
@@ -46,7 +47,7 @@ def put_model(folder: Path, files: dict[str, bytes]) -> str:
         (folder / "model" / name).write_bytes(content)
         total += f"{name} {sha256(content)}\n"
     digest = f"sha256:{sha256(total.encode())}"
-    blessing = {"blessed": True, "model_digest": digest}
+    blessing = {"version": 1, **BLESSED, "model_digest": digest}
     (folder / "blessing.json").write_text(json.dumps(blessing))
     return digest
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from gate_files import RESULTS
 from markdown_it import MarkdownIt
 from projects import rendered
 
@@ -32,6 +33,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def put(path: str, content: Any) -> None:
     Path(path).parent.mkdir(exist_ok=True)
+    if path in RESULTS:
+        content = {"version": 1} | content
     text = yaml.safe_dump(content) if path.endswith((".yaml", ".lock")) else json.dumps(content)
     Path(path).write_text(text, encoding="utf-8")
 
@@ -243,12 +246,13 @@ def cards(here: Path) -> Cards:
             "reasons": [],
             "rows": 20,
             "not_judged": [],
+            "serving": {"format": "onnx", "reason": "the same"},
         }
         verdict |= {"model_digest": model_digest(MODEL), "champion": {"bootstrap": "the first"}}
         verdict |= {"rules": [RULE | {"passed": True}], "digests": {"test_data": "sha256:ee"}}
         put("blessing.json", verdict | judged)
         put("predictions/importance.json", {"metric": "log-loss", "columns": {town: {"mean": 0.2}}})
-        gate = {"open": open_, "rows": 100, "findings": list(data)}
+        gate = {"open": open_, "rows": 100, "reasons": [], "findings": list(data)}
         put("reports/data_gate.json", gate)
         put("reports/model.json", {"findings": [PASSED, WARNING]})
         write(Project())

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from gate_files import put
 from markdown_it import MarkdownIt
 from projects import small_project
 
@@ -56,8 +57,8 @@ def rule(metric: str = "roc_auc", where: str = "all", **more: Any) -> dict[str, 
 
 
 GOOD = (finding(),)
-CHAMPION: dict[str, Any] = {"ref": "main", "commit": "c" * 40, "data_rows": 1234}
-CHAMPION["model_digest"] = "sha256:" + "d" * 64
+ORIGIN = {"ref": "main", "commit": "c" * 40}
+CHAMPION: dict[str, Any] = {"data_rows": 1234, "model_digest": "sha256:" + "d" * 64}
 
 
 @pytest.fixture
@@ -83,11 +84,13 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
         checks: Any = (),
         closed: Any = (),
         predictions: Any = None,
+        origin: Any = ORIGIN,
         **judged: Any,
     ) -> tuple[str, str]:
         about = {"stage": "x", "rows": 5000, "columns_not_checked": [], "rows_checked": 5000}
         gate = {"open": not closed, "rows": 5000, "reasons": list(closed), "findings": list(data)}
         bless = {"blessed": not judged.get("reasons"), "reasons": [], "rules": [rule()]}
+        bless |= {"serving": {"format": "onnx", "reason": "the same"}}
         bless |= {"model_digest": model_digest(MODEL), "champion": CHAMPION, "rows": 1200}
         metrics = {"rows": 1200, "roc_auc": 0.87}
         contents: dict[str, Any] = {
@@ -97,10 +100,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             "reports/model_tests.json": {"findings": [finding("test_x")]},
             "reports/budget.json": {"size_mb": 1.5, "latency_ms": 12, "rows_per_second": 9000},
             "metrics.json": {"train": metrics, "test": metrics},
+            "reports/champion.json": origin,
             "blessing.json": bless | judged,
         }
         for name, content in contents.items():
-            Path(name).write_text(json.dumps(content), encoding="utf-8")
+            put(name, content)
         schema = {"task": task, "classes": list(classes), "columns": {}}
         Path("schema.yaml").write_text(yaml.safe_dump(schema), encoding="utf-8")
         if predictions is not None:
@@ -204,7 +208,6 @@ def test_loosened_thresholds_are_the_reason_in_ci_and_a_note_on_a_laptop(
         ({"reasons": ["too low"]}, "## ❌ Not blessed: too low"),
         ({"reasons": ["too low", "b"]}, "## ❌ Not blessed: too low (and 1 more)"),
         ({"blessed": False}, "## ❌ Not blessed: no reason was recorded"),
-        ({"blessed": "yes"}, "## ❌ Not blessed: no reason was recorded"),
         ({"closed": ["rows: 3 rows"]}, "## ❌ Data gate closed: rows: 3 rows"),
         (
             {"model_digest": "sha256:other", "reasons": ["too low"]},
@@ -263,6 +266,14 @@ def test_missing_file_stops_and_leaves_no_older_report(make: Make, missing: str)
     assert stopped.value.exit_code == 2
     assert not Path("reports/report.md").exists()
     assert not Path("reports/report.html").exists()
+
+
+def test_a_word_that_is_no_yes_blesses_nothing(make: Make) -> None:
+    from gatehouse.core.errors import Stop
+
+    with pytest.raises(Stop, match="blessed") as stopped:
+        make(blessed="yes")
+    assert (stopped.value.code, stopped.value.exit_code) == ("file-damaged", 2)
 
 
 def test_nothing_judged(make: Make) -> None:
@@ -349,22 +360,9 @@ def test_service_figures(make: Make) -> None:
     assert line in section(make()[0], "Service")
 
 
-def test_rules_written_before_there_were_champions(make: Make) -> None:
-    old = {
-        "metric": "skill",
-        "slice": "all",
-        "value": 0.41,
-        "passed": True,
-        "min": 0.02,
-        "reason": "",
-    }
-    text, _ = make(rules=[old], champion=None)
-    assert row(text, "skill") == ["skill", "all", "≥ 0.02", "-", "0.41", "-", "-", "pass"]
-
-
 def test_champion_found_by_another_file(make: Make) -> None:
-    Path("reports/champion.json").write_text(json.dumps({"ref": "production", "commit": "e" * 40}))
-    text, _ = make(champion={"model_digest": "sha256:abc"})
+    origin = {"ref": "production", "commit": "e" * 40}
+    text, _ = make(champion={"model_digest": "sha256:abc"}, origin=origin)
     assert "Champion: production at eeeeeeeeeeee" in text
     assert "there is none" not in text
 
@@ -563,11 +561,12 @@ def test_hostile_names_are_text(make: Make, bad: str) -> None:
             classes=["no", bad.replace("\ud800", "")],  # no file can hold it
             data=[finding(f"schema: {bad}", "warn", message=bad)],
             model=model,
-            checks={"columns_not_checked": [bad], "rows": bad},
+            checks={"columns_not_checked": [bad], "rows": 7000},
             rules=where,
             reasons=[bad, bad],
-            champion={"ref": bad, "commit": bad, "model_digest": bad, "bootstrap": bad},
-            not_judged=[{"slice": bad, "rows": bad, "reason": bad}],
+            champion={"model_digest": bad, "bootstrap": bad},
+            origin={"ref": bad, "commit": bad},
+            not_judged=[{"slice": bad, "rows": 3, "reason": bad}],
             predictions={"truth": ["no"], "p_1": [0.5]},
         )
 

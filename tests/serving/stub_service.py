@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import uvicorn
 
+from gatehouse.core.config.results import Blessed
 from gatehouse.core.config.schema import load_schema
-from gatehouse.core.digests import Blessed
 from gatehouse.core.project import Project
 from gatehouse.serving.app import App
 from gatehouse.serving.arrays import Encoder

@@ -174,7 +174,7 @@ def test_what_it_does_to_its_columns_stays_with_it(write: Write) -> None:
 def test_a_service_answers_with_them(write: Write) -> None:
     import yaml
 
-    from gatehouse.core.digests import Blessed
+    from gatehouse.core.config.results import Blessed
     from gatehouse.serving.direct import Direct
     from gatehouse.serving.predictor import load as predictor
 

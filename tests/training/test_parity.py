@@ -54,8 +54,9 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
     pq.write_table(pa.Table.from_pandas(frame(600, seed=9)), "data/test.parquet")
 
     def check(model: Any) -> dict[str, Any]:
+        from gatehouse.core.layout import PARITY
         from gatehouse.serving.skops_model import load
-        from gatehouse.training.parity import PARITY, write_parity
+        from gatehouse.training.parity import write_parity
         from gatehouse.training.store import save
 
         save(model, MODEL)

@@ -94,6 +94,7 @@ def _desks(options: argparse.Namespace, rules: list[Rule], rows: int, seed: int)
 def _report(stage: str, desk: Deepchecks) -> dict[str, Any]:
     features = desk.inputs.schema.features
     return {
+        "version": 1,
         "stage": stage,
         "rows": sum(table.rows for table in desk.inputs.tables.values()),
         "rows_checked": sum(len(frame) for frame in desk.frames.values()),

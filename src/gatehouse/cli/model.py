@@ -191,7 +191,7 @@ def consume() -> int:
 
 def serving_parts() -> list[str]:
     """What a model needs besides where it serves: without ONNX, scikit-learn."""
-    from gatehouse.core.digests import blessed
+    from gatehouse.core.config.results import blessed
 
     return ["skops"] if blessed(HERE.root).format == "skops" else []
 

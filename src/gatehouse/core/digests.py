@@ -5,21 +5,13 @@ Nothing heavy is imported, so that a service can ask before it loads a model.
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Literal
 
-from .errors import CLOSED, InputError, Stop
-from .files import read_json
+from .errors import InputError
 
 MODEL = Path("model")
 CARD, WEIGHTS, ONNX = "model.json", "model.skops", "model.onnx"
 Format = Literal["onnx", "skops"]
-
-
-class Blessed(NamedTuple):
-    """What was blessed: the digest of the model's files, and which of them serves."""
-
-    digest: str
-    format: Format
 
 
 def file_digest(path: Path) -> str:
@@ -49,39 +41,3 @@ def code_digest(folder: Path) -> str:
         name = path.relative_to(folder.parent).as_posix()
         total.update(f"{name} {file_digest(path)}\n".encode())
     return f"sha256:{total.hexdigest()}"
-
-
-def blessing(root: Path) -> dict[str, Any]:
-    """What ``blessing.json`` says; raises ``Stop`` (1) where it does not bless the model here."""
-    said = read_json(root / "blessing.json")
-    if said.get("blessed") is not True or said.get("model_digest") != model_digest(root / MODEL):
-        raise Stop(
-            "model-not-blessed",
-            "the model is not blessed, or not the one that was: see `make gate`",
-            CLOSED,
-        )
-    return said
-
-
-def blessed(root: Path) -> Blessed:
-    """What ``blessing.json`` in ``root`` blesses, if it is what lies in ``model/`` there.
-
-    Raises ``InputError`` where it is missing, damaged, says no, or blesses another model.
-    """
-    found = model_digest(root / MODEL)
-    try:
-        said = read_json(root / "blessing.json")
-        yes = said["blessed"] is True and said["model_digest"]
-        serves = said["serving"]["format"]
-    except (Stop, KeyError, TypeError):
-        raise InputError(
-            "blessing-damaged", "blessing.json is missing or damaged: run `make pipeline`"
-        ) from None
-    if yes != found:
-        reason = "is not blessed" if not yes else "is not the one that was blessed"
-        raise InputError("model-not-blessed", f"the model in {MODEL}/ {reason}: see `make gate`")
-    if serves not in get_args(Format):
-        raise InputError(
-            "blessing-damaged", "blessing.json names no known format to serve: run `make pipeline`"
-        )
-    return Blessed(found, cast(Format, serves))

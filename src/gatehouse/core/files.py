@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,40 @@ from .errors import InputError, Stop
 def read_json(path: Path, remedy: str = "run `make pipeline`") -> dict[str, Any]:
     """A JSON object from ``path``; missing or damaged files end the command with ``remedy``."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json_object(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Stop("file-missing", f"{path} is not there: {remedy}") from None
-    except ValueError:
-        raise Stop("file-damaged", f"{path} is damaged: {remedy}") from None
+    except (ValueError, RecursionError) as fault:
+        raise Stop("file-damaged", f"{path} is damaged ({fault_of(fault)}): {remedy}") from None
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object in ``text``; raises ``ValueError``, also where a key stands twice."""
+    content = json.loads(text, object_pairs_hook=_once)
     if not isinstance(content, dict):
-        raise Stop("file-damaged", f"{path} is damaged: {remedy}")
+        raise ValueError("it is no JSON object")
     return content
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"it has {next(n for n in names if names.count(n) > 1)!r} twice")
+    return found
+
+
+def fault_of(error: Exception) -> str:
+    """What is wrong with JSON, without a word of it but the name of a key."""
+    return str(error) if type(error) is ValueError else "it is no JSON"
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """`` (did you mean NAME?)`` with the known name that is nearest; empty where none is near."""
+    import difflib  # late: a service has no use for it
+
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

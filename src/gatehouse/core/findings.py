@@ -2,11 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
-
-from .errors import Stop
-from .files import read_json
 
 Status = Literal["pass", "warn", "fail", "skipped", "error"]
 
@@ -25,21 +21,6 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """The finding as it stands in reports."""
         return asdict(self)
-
-
-def read_findings(path: Path) -> list[Finding]:
-    """The findings of a checks report; a report without any is an error, never good news."""
-    report = read_json(path)
-    try:
-        findings = [Finding(**entry) for entry in report["findings"]]
-    except (KeyError, TypeError):
-        raise Stop("findings-damaged", f"{path} is damaged: run `make pipeline`") from None
-    if not findings:
-        raise Stop(
-            "findings-empty",
-            f"{path} holds no finding, so nothing was checked: run `make pipeline`",
-        )
-    return findings
 
 
 def closing(findings: Iterable[Finding]) -> list[Finding]:

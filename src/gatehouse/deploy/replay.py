@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 from gatehouse.core.config.deploy import environment
 from gatehouse.core.console import paint, say
 from gatehouse.core.errors import CLOSED, GOOD, Stop
+from gatehouse.core.layout import GOLDEN
 from gatehouse.core.project import Project
-from gatehouse.packaging.golden_requests import CLOSE, GOLDEN, read_golden, wait_ready
+from gatehouse.packaging.golden_requests import CLOSE, read_golden, wait_ready
 
 from .rollout import keys
 from .targets import target_of

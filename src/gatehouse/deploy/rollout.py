@@ -18,9 +18,10 @@ from gatehouse.core.config.gates import section as gates_section
 from gatehouse.core.config.rules import is_number
 from gatehouse.core.console import paint, say
 from gatehouse.core.errors import CLOSED, GOOD, INFRASTRUCTURE, Stop
+from gatehouse.core.layout import GOLDEN
 from gatehouse.core.project import Project
 from gatehouse.packaging.docker import run
-from gatehouse.packaging.golden_requests import GOLDEN, HEADERS, read_golden, wait_ready, wrong
+from gatehouse.packaging.golden_requests import HEADERS, read_golden, wait_ready, wrong
 from gatehouse.registry import mirror, record
 from gatehouse.registry.promote import back, restore, told
 from gatehouse.registry.record import Record, short
@@ -129,16 +130,16 @@ class Clock:
 
 def golden_of(project: Project, release: Record) -> dict[str, Any]:
     """Golden requests of a release: those here if they are of its model, else from DVC."""
-    if (project / GOLDEN).exists() and (golden := read_golden(project / GOLDEN)).get(
-        "model_digest"
-    ) == release.model:
-        return golden
+    if (project / GOLDEN).exists():
+        golden = read_golden(project / GOLDEN, old=True)
+        if golden["model_digest"] == release.model:
+            return golden
     refresh(project, "deploy")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / GOLDEN.name
         dvc_get(project, str(GOLDEN), release.commit, path)
-        golden = read_golden(path)
-    if golden.get("model_digest") != release.model:
+        golden = read_golden(path, old=True)
+    if golden["model_digest"] != release.model:
         raise Stop(
             "golden-of-other-model",
             f"the golden requests of {release.commit[:9]} are of another model",

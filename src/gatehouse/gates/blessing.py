@@ -12,12 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.config.gates import section as gates_section
+from gatehouse.core.config.results import (
+    Blessing,
+    Champion,
+    DataGate,
+    Differs,
+    Parity,
+    RoundTrip,
+    dump,
+    read_findings,
+    read_result,
+    write_result,
+)
 from gatehouse.core.config.rules import OTHERS, Rule, is_number, read_rules
 from gatehouse.core.console import say
 from gatehouse.core.digests import CARD, MODEL, code_digest, file_digest, model_digest
 from gatehouse.core.errors import GOOD, Stop
-from gatehouse.core.files import read_json, write_json
-from gatehouse.core.findings import closing, read_findings
+from gatehouse.core.files import read_json
+from gatehouse.core.findings import closing
+from gatehouse.core.layout import BLESSING as BLESSING  # for verdict.py
+from gatehouse.core.layout import CHAMPION, PARITY, ROUND_TRIP
 from gatehouse.core.project import Project
 from gatehouse.core.version import LIBRARY, __version__
 from gatehouse.metrics.slices import TEST, by_column, expand, masks_of
@@ -28,11 +42,8 @@ from . import own_stages
 if TYPE_CHECKING:
     from gatehouse.metrics.comparison import Comparison, Predictions
 
-BLESSING = Path("blessing.json")
-CHAMPION = Path("champion/champion.json")
 CHECKS, TESTS = Path("reports/model.json"), Path("reports/model_tests.json")
-GATES, PARITY = Path("gates.yaml"), Path("predictions/parity.json")
-ROUND_TRIP = Path("predictions/round_trip.json")
+GATES = Path("gates.yaml")
 JUDGE = LIBRARY
 RESAMPLES, LEAST, MOST = 1000, 100, 100_000
 NOTICED = 0.1  # the share of the margin against linear below which a sure loss is not told
@@ -61,24 +72,22 @@ def bless(project: Project) -> int:
     beaten = by_linear(project, judged)
     reasons += [entry["reason"] for entry in judged if not entry["passed"]]
     reasons += [f"{f.check}: {f.message}" for f in checks]
-    round_trip = read_json(project / ROUND_TRIP)
-    reasons += [_differs(one) for one in round_trip["differ"]]
-    write_json(
-        project / BLESSING,
+    round_trip = read_result(project / ROUND_TRIP, RoundTrip)
+    reasons += [_differs(one) for one in round_trip.differ]
+    report = project / data.REPORT
+    blessing = Blessing.model_validate(
         {
             "blessed": not reasons,
             "model_digest": model_digest(project / MODEL),
-            "serving": read_json(project / PARITY),
-            "round_trip": round_trip,
+            "serving": dump(read_result(project / PARITY, Parity)),
+            "round_trip": dump(round_trip),
             "champion": said,
             "beaten": beaten,
             "reasons": reasons,
             "rules": judged,
             "not_judged": not_judged,
             "rows": rows,
-            "data_rows": read_json(report).get("rows")
-            if (report := project / data.REPORT).exists()
-            else None,
+            "data_rows": read_result(report, DataGate).rows if report.exists() else None,
             "judge": {
                 "version": __version__,
                 "digest": code_digest(JUDGE),
@@ -89,8 +98,9 @@ def bless(project: Project) -> int:
                 "gates": file_digest(project / GATES),
                 "code": code_digest(project / "src"),
             },
-        },
+        }
     )
+    write_result(project / BLESSING, blessing)
     for reason in reasons:
         say(f"blessing: {reason}")
     say(f"blessing: {'blessed' if not reasons else 'NOT blessed'} (comparisons: {len(judged)})")
@@ -119,17 +129,17 @@ def _mends(project: Project) -> str:
     return f"`model: {'linear' if asked == 'auto' else 'auto'}` in params.yaml mends it"
 
 
-def _differs(one: dict[str, Any]) -> str:
+def _differs(one: Differs) -> str:
     """A way on which rows of the source mean something else than in the file."""
-    columns = ", ".join(repr(name) for name in one["columns"])
+    columns = ", ".join(repr(name) for name in one.columns)
     where = (
         f", by column {columns}: give its words for missing as null_values in schema.yaml"
         if columns
         else ""
     )
     ways = {"json": "JSON to the service", "catalogue": "the catalogue's model"}
-    way = ways.get(one["way"], f"the {one['way']}")
-    return f"round trip: by {way}, {one['reason']} than by the source{where}"
+    way = ways.get(one.way, f"the {one.way}")
+    return f"round trip: by {way}, {one.reason} than by the source{where}"
 
 
 def _champion(
@@ -138,15 +148,15 @@ def _champion(
     """The champion's predictions or None, what the record says of it, and why not blessed."""
     from gatehouse.metrics.predictions import read_other
 
-    record = read_json(project / CHAMPION)
-    if record.get("found") is True:
+    record = read_result(project / CHAMPION, Champion, old=True)
+    if record.found:
         predictions, reason = read_other(project, "champion")
         why_not = f"the champion cannot be compared: {reason}" if reason else ""
-        said: dict[str, Any] = {k: record[k] for k in ("model_digest", "data_rows") if k in record}
+        said = {k: v for k, v in dump(record).items() if k in ("model_digest", "data_rows")}
         return predictions, said, why_not
     if isinstance(bootstrap, str) and bootstrap.strip():
         return None, {"bootstrap": bootstrap}, ""
-    if record.get("released") is True:
+    if record.released:
         why = "the candidate itself is in production, and no release was before it"
         return None, {"bootstrap": why}, ""
     why_not = (

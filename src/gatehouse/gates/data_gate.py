@@ -8,11 +8,11 @@ a reason to retrain.
 from pathlib import Path
 
 from gatehouse.core.config.gates import section as gates_section
+from gatehouse.core.config.results import Checks, DataGate, Entry, read_result, write_result
 from gatehouse.core.config.rules import is_number
 from gatehouse.core.console import say
 from gatehouse.core.errors import CLOSED, GOOD, Stop
-from gatehouse.core.files import read_json, write_json
-from gatehouse.core.findings import Finding, closing, read_findings
+from gatehouse.core.findings import Finding, closing
 from gatehouse.core.project import Project
 
 CHECKS = Path("reports/data.json")
@@ -23,28 +23,26 @@ def judge(project: Project) -> int:
     """Write ``reports/data_gate.json``; exit 1 when the gate is closed."""
     (project / REPORT).unlink(missing_ok=True)
     rules = gates_section(project, "data")
-    least, rows = rules.get("rows_min"), read_json(project / CHECKS).get("rows")
+    least, checks = rules.get("rows_min"), read_result(project / CHECKS, Checks)
     if not is_number(least) or least < 1:
         raise Stop(
             "gate-no-rule",
             "gates.yaml has no data.rows_min: a gate without rules is no gate; restore it",
         )
-    if not isinstance(rows, int):
+    if checks.rows is None:
         raise Stop(
             "findings-damaged",
             f"{CHECKS} does not say how many rows were checked: run `make pipeline`",
         )
-    findings = [_enough(rows, int(least)), *read_findings(project / CHECKS)]
+    findings = [_enough(checks.rows, int(least)), *checks.stated(project / CHECKS)]
     closed = closing(findings)
-    write_json(
-        project / REPORT,
-        {
-            "open": not closed,
-            "rows": rows,
-            "reasons": [f"{f.check}: {f.message}" for f in closed],
-            "findings": [f.as_json() for f in findings],
-        },
+    gate = DataGate(
+        open=not closed,
+        rows=checks.rows,
+        reasons=[f"{f.check}: {f.message}" for f in closed],
+        findings=[Entry(**f.as_json()) for f in findings],
     )
+    write_result(project / REPORT, gate)
     for finding in findings:
         if finding.status not in ("pass", "skipped"):
             message = finding.message.rstrip(".")

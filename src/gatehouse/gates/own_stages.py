@@ -8,14 +8,35 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.config.results import (
+    Blessing,
+    Catalogue,
+    Champion,
+    DataGate,
+    Golden,
+    Metrics,
+    Parity,
+    Result,
+    RoundTrip,
+    read_findings,
+    read_result,
+)
 from gatehouse.core.config.schema import Schema, load_schema
 from gatehouse.core.digests import MODEL
 from gatehouse.core.errors import InputError, Stop
 from gatehouse.core.files import read_json, read_yaml
-from gatehouse.core.findings import read_findings
+from gatehouse.core.layout import BLESSING, CATALOGUE, CHAMPION, GOLDEN, METRICS, PARITY, ROUND_TRIP
 from gatehouse.core.project import Project
 
+from . import data_gate
+
 PIPELINE = Path("dvc.yaml")
+EVALUATED: dict[Path, type[Result]] = {
+    METRICS: Metrics,
+    GOLDEN: Golden,
+    PARITY: Parity,
+    ROUND_TRIP: RoundTrip,
+}
 # Who runs these in code of her own decides what the gate believes.
 JUDGES = (
     "data_checks",
@@ -86,9 +107,9 @@ def _predictions(project: Project) -> None:
                 "own-stage-rows",
                 f"{path} has {rows:,} rows, and {asked} another number: predict each",
             )
-    for name in ("golden", "parity", "round_trip", "importance"):
-        read_json(project / f"predictions/{name}.json")
-    read_json(project / "metrics.json")
+    for name, model in EVALUATED.items():
+        read_result(project / name, model)
+    read_json(project / "predictions/importance.json")
 
 
 def _findings(name: str) -> Callable[[Project], None]:
@@ -98,14 +119,9 @@ def _findings(name: str) -> Callable[[Project], None]:
     return look
 
 
-def _says(path: str, *keys: str) -> Callable[[Project], None]:
+def _file(path: Path, model: type[Result]) -> Callable[[Project], None]:
     def look(project: Project) -> None:
-        found = read_json(project / path)
-        if missing := [key for key in keys if key not in found]:
-            raise InputError(
-                "own-stage-lacks",
-                f"{path} lacks {', '.join(missing)}: write what the next stages read",
-            )
+        read_result(project / path, model, "write what the next stages read")
 
     return look
 
@@ -113,15 +129,15 @@ def _says(path: str, *keys: str) -> Callable[[Project], None]:
 LEAVES: dict[str, Callable[[Project], None]] = {
     "ingest": _dataset,
     "data_checks": _findings("data"),
-    "data_gate": _says("reports/data_gate.json", "open", "rows", "reasons", "findings"),
+    "data_gate": _file(data_gate.REPORT, DataGate),
     "split": _sides,
     "train": _model,
-    "champion": _says("champion/champion.json", "found"),
+    "champion": _file(CHAMPION, Champion),
     "evaluate": _predictions,
     "model_checks": _findings("model"),
     "model_tests": _findings("model_tests"),
-    "blessing": _says("blessing.json", "blessed", "model_digest", "reasons", "rules", "serving"),
-    "catalogue": _says("reports/catalogue.json", "model_digest"),
+    "blessing": _file(BLESSING, Blessing),
+    "catalogue": _file(CATALOGUE, Catalogue),
 }
 
 

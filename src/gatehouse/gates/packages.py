@@ -12,12 +12,14 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from gatehouse.core.config.results import Parity, read_result
 from gatehouse.core.console import say
 from gatehouse.core.digests import MODEL
 from gatehouse.core.environments import LOCKS, WANTED, lock_text, own_packages, skops_part
 from gatehouse.core.errors import GOOD, Stop
-from gatehouse.core.files import read_json, write_text
+from gatehouse.core.files import write_text
 from gatehouse.core.findings import Finding
+from gatehouse.core.layout import PARITY
 from gatehouse.core.project import Project
 
 
@@ -63,16 +65,12 @@ def add(project: Project, asked: str) -> int:
 
 def served(project: Project) -> list[Finding]:
     """A finding for each package that the model's file needs and what serves has not."""
-    form = read_json(project / "predictions/parity.json").get("format")
+    form = read_result(project / PARITY, Parity).format
     if form == "onnx":
         there, needed = locked(lock_text("serve")), dict(_made_with(["onnxruntime", "numpy"]))
-    elif form == "skops":
+    else:
         there = locked(lock_text("serve")) | locked(skops_part())
         needed = dict(_needed(project, project / MODEL / "model.skops"))
-    else:
-        raise Stop(
-            "parity-damaged", "predictions/parity.json names no known format: run `make pipeline`"
-        )
     file, findings = project / MODEL / f"model.{form}", []
     for name, made_with in needed.items():
         if there.get(name) == made_with:

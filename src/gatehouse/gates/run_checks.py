@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from gatehouse.core import environments
+from gatehouse.core.config.results import Checks, Entry, read_result, write_result
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
-from gatehouse.core.files import read_json, read_yaml, write_json
+from gatehouse.core.files import read_yaml
 from gatehouse.core.findings import Finding, closing
 from gatehouse.core.project import Project
 
@@ -27,8 +28,8 @@ def check_data(project: Project) -> int:
     if closing(findings):
         message = "Deepchecks did not run, since the data gate is closed already"
         findings.append(Finding("deepchecks", "skipped", message, "Mend the other findings first."))
-        stated = [f.as_json() for f in findings]
-        write_json(report, {"stage": "data", "rows": rows, "findings": stated})
+        entries = [Entry(**f.as_json()) for f in findings]
+        write_result(report, Checks(stage="data", rows=rows, findings=entries))
         say(f"checks: {len(closing(findings))} findings close the data gate already")
         return GOOD
     return with_deepchecks(project, "data", report, findings)
@@ -65,9 +66,9 @@ def with_deepchecks(project: Project, what: str, report: Path, findings: list[Fi
         return GOOD
     code = deepchecks(project, what, report)
     if code == GOOD:
-        found = read_json(report)
-        found["findings"] = [f.as_json() for f in findings] + found["findings"]
-        write_json(report, found)
+        found = read_result(report, Checks)
+        both = [Entry(**f.as_json()) for f in findings] + found.findings
+        write_result(report, found.model_copy(update={"findings": both}))
     return code
 
 

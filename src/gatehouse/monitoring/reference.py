@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from gatehouse.core.config.results import Blessing, read_result
 from gatehouse.core.console import say
 from gatehouse.core.errors import Stop
-from gatehouse.core.files import read_json
+from gatehouse.core.layout import BLESSING
 from gatehouse.core.project import Project
 from gatehouse.registry import record
 from gatehouse.vcs import data_branch as storage
@@ -13,7 +14,7 @@ from gatehouse.vcs.dvc import dvc_get, outs
 from gatehouse.vcs.git import git, have
 
 KEPT = Path(".monitor")
-LOCK, BLESSING = Path("dvc.lock"), Path("blessing.json")
+LOCK = Path("dvc.lock")
 FILES = ("predictions", "data/test.parquet", "data/reference.parquet")
 
 
@@ -38,7 +39,7 @@ def bring(project: Project) -> Reference:
                 "reference-missing",
                 "nothing was released, and no model is here: run `make pipeline`",
             )
-        return Reference(read_json(project / BLESSING)["model_digest"], "", project.root)
+        return Reference(read_result(project / BLESSING, Blessing).model_digest, "", project.root)
     have(project, release.commit)
     made = outs(git(project, "show", f"{release.commit}:{LOCK}") or "")
     if lacking := [name for name in FILES if name not in made]:

@@ -15,12 +15,13 @@ import subprocess
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gatehouse.core import environments, shipped
 from gatehouse.core.console import say
 from gatehouse.core.digests import MODEL, file_digest, model_digest
 from gatehouse.core.errors import INFRASTRUCTURE, Stop
-from gatehouse.core.files import read_json
+from gatehouse.core.layout import BLESSING
 from gatehouse.core.layout import DEPLOY as PATH
 from gatehouse.core.project import Project
 from gatehouse.vcs.dvc import outs
@@ -29,10 +30,12 @@ from gatehouse.vcs.git import git
 from .docker import docker, last_words, patiently, run
 from .sbom import write_sbom
 
+if TYPE_CHECKING:  # late: what has no environment asks for the paths below
+    from gatehouse.core.config import results
+
 FOLDER = Path("build/image")
 CONTEXT = FOLDER / "context.tar"
 DOCKERFILE = "deploy/Dockerfile"
-BLESSING = Path("blessing.json")
 KEPT = (BLESSING, Path("schema.yaml"), Path("gates.yaml"))  # beside the model
 LOG = "files/log"  # where the inference log is mounted
 # What the image is made of; the label of the commit must be true of it.
@@ -67,7 +70,7 @@ def build(project: Project, labels: dict[str, str], base: str) -> str:
     files.mkdir(parents=True)
     (project / FOLDER / LOG).mkdir()
     _gather(project, files)
-    if model_digest(files / MODEL) != read_json(project / BLESSING).get("model_digest"):
+    if model_digest(files / MODEL) != blessing_of(project).model_digest:
         raise Stop(
             "model-not-blessed",
             "the model in the image is not the one that was blessed: see `make gate`",
@@ -145,7 +148,7 @@ def find_base(project: Project) -> tuple[str, str]:
 def _install(project: Project, folder: Path, platform: str) -> None:
     """The locked packages, for the platform of the engine."""
     locks = [environments.LOCKS / "serve.txt"]
-    if read_json(project / BLESSING)["serving"]["format"] == "skops":
+    if blessing_of(project).serving.format == "skops":
         locks.append(project / FOLDER / "skops.txt")
         locks[-1].write_text(environments.skops_part(), encoding="utf-8")
     say(f"image: laying out the packages of {locks[0]}")
@@ -221,9 +224,23 @@ def _command(project: Project, words: Sequence[str], **variables: str) -> None:
         )
 
 
+def blessing_of(project: Project) -> "results.Blessing":
+    """The blessing of the candidate, whatever it says."""
+    from gatehouse.core.config import results
+
+    return results.read_result(project / BLESSING, results.Blessing)
+
+
+def judged_on(blessing: "results.Blessing") -> str:
+    """The digest of the test rows; raises ``Stop`` where it is not said."""
+    if "test_data" not in blessing.digests:
+        raise Stop("blessing-damaged", f"{BLESSING} names no test rows: run `make pipeline`")
+    return blessing.digests["test_data"]
+
+
 def statement(project: Project, image: str, id_: str, commit: str, base: str) -> dict[str, object]:
     """What the record will say of this image."""
-    blessing = read_json(project / BLESSING)
+    blessing = blessing_of(project)
     lock = (
         (project / "dvc.lock").read_text(encoding="utf-8")
         if (project / "dvc.lock").exists()
@@ -232,12 +249,12 @@ def statement(project: Project, image: str, id_: str, commit: str, base: str) ->
     return {
         "image": image,
         "id": id_,
-        "model": blessing["model_digest"],
+        "model": blessing.model_digest,
         "blessing": file_digest(project / BLESSING),
         "commit": commit,
         "data": {
             "dataset": outs(lock).get("data/dataset.parquet"),
-            "test": blessing["digests"]["test_data"],
+            "test": judged_on(blessing),
         },
         "base": base,
     }

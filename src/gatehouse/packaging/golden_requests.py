@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatehouse.core.config.results import Golden, dump, read_result
 from gatehouse.core.errors import CLOSED, Stop
-from gatehouse.core.files import read_json
 
-GOLDEN = Path("predictions/golden.json")
 CLOSE = 1e-5  # float32 sums, in another order
 HEADERS = {"Content-Type": "application/json"}
 
 
-def read_golden(path: Path) -> dict[str, Any]:
-    """Rows and answers of the model that is here; Stop where they are damaged or empty."""
-    golden = read_json(path)
-    rows, answers = golden.get("rows"), golden.get("answers")
-    if not (isinstance(rows, list) and isinstance(answers, list) and rows) or len(rows) != len(
-        answers
-    ):
+def read_golden(path: Path, *, old: bool = False) -> dict[str, Any]:
+    """Rows and answers of a model; Stop where they are damaged or empty.
+
+    ``old``: of a release, which an older library may have made.
+    """
+    golden = read_result(path, Golden, old=old)
+    if not golden.rows or len(golden.rows) != len(golden.answers):
         raise Stop("golden-missing", f"{path} holds no golden requests: run `make pipeline`")
-    return golden
+    return dump(golden)
 
 
 def ask(

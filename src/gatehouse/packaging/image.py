@@ -7,25 +7,29 @@ what was measured, and why it may not move on, if so.
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gatehouse.core.console import paint, say
 from gatehouse.core.errors import CLOSED, GOOD
 from gatehouse.core.files import write_json
+from gatehouse.core.layout import BLESSING
 from gatehouse.core.project import Project
+
+if TYPE_CHECKING:  # late: what has no environment asks for the path below
+    from gatehouse.core.config import results
 
 STATEMENT = Path("reports/image.json")
 
 
-def refuse_unblessed(project: Project) -> dict[str, Any]:
+def refuse_unblessed(project: Project) -> "results.Blessing":
     """The blessing; raises ``Stop`` (1) where it is not one of the model that is here.
 
     What an older model was found to be is gone by then.
     """
-    from gatehouse.core.digests import blessing
+    from gatehouse.core.config import results
 
     (project / STATEMENT).unlink(missing_ok=True)
-    return blessing(project.root)
+    return results.blessing(project.root)
 
 
 def image(project: Project, *, as_json: bool) -> int:
@@ -46,9 +50,9 @@ def image(project: Project, *, as_json: bool) -> int:
         "org.opencontainers.image.revision": commit,
         "org.opencontainers.image.base.name": base_name.partition("@")[0],
         "org.opencontainers.image.base.digest": base.rpartition("@")[2],
-        "gatehouse.model": blessing["model_digest"],
-        "gatehouse.blessing": file_digest(project / build.BLESSING),
-        "gatehouse.data": blessing["digests"]["test_data"],
+        "gatehouse.model": blessing.model_digest,
+        "gatehouse.blessing": file_digest(project / BLESSING),
+        "gatehouse.data": build.judged_on(blessing),
     }
     id_ = build.build(project, labels, base_name)
     reasons, measured = probe.probe(project, id_)

@@ -18,11 +18,12 @@ from gatehouse.core.config.gates import section as gates_section
 from gatehouse.core.config.rules import is_number
 from gatehouse.core.console import say
 from gatehouse.core.errors import CLOSED, Stop
+from gatehouse.core.layout import GOLDEN
 from gatehouse.core.project import Project
 
 from .contract.run import against
 from .docker import Container, alone, docker, last_words, run
-from .golden_requests import GOLDEN, HEADERS, read_golden, wait_ready, wrong
+from .golden_requests import HEADERS, read_golden, wait_ready, wrong
 
 BUDGET = {
     "startup_seconds": "s from start to ready",

@@ -12,11 +12,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatehouse.core.config.results import (
+    Blessing,
+    Catalogue,
+    Metrics,
+    dump,
+    read_result,
+    write_result,
+)
 from gatehouse.core.config.rules import value_text
 from gatehouse.core.console import say
-from gatehouse.core.digests import MODEL, file_digest, model_digest
+from gatehouse.core.digests import CARD, MODEL, file_digest, model_digest
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
-from gatehouse.core.files import read_json, read_yaml, write_json
+from gatehouse.core.files import read_json, read_yaml
+from gatehouse.core.layout import BLESSING, CATALOGUE, METRICS
 from gatehouse.core.project import Project
 from gatehouse.core.version import LIBRARY
 from gatehouse.serving.derived import module_of
@@ -41,7 +50,6 @@ mlflow.models.set_model(Catalogued())
 """
 BESIDE = ("onnxruntime", "pyarrow", "pydantic", "pyyaml")
 HOME = Path(".mlflow")
-RECORD = Path("reports/catalogue.json")
 DEFAULTS = {  # bounded retries: a server that is down must not hold the pipeline for minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -65,7 +73,8 @@ def catalogue(project: Project) -> int:
             f"MLflow did not take the run ({reason}): start it, then `make pipeline`",
             INFRASTRUCTURE,
         ) from None
-    write_json(project / RECORD, {"run_id": run, "model_digest": model_digest(project / MODEL)})
+    logged = Catalogue(run_id=run, model_digest=model_digest(project / MODEL))
+    write_result(project / CATALOGUE, logged)
     say(f"catalogue: run {run} logged; `make ui` shows it")
     return GOOD
 
@@ -97,8 +106,8 @@ def experiment(project: Project) -> str:
 
 
 def _log(project: Project, mlflow: Any, uri: str) -> str:
-    card, metrics = read_json(project / MODEL / "model.json"), read_json(project / "metrics.json")
-    blessing = read_json(project / "blessing.json")
+    card, metrics = read_json(project / MODEL / CARD), read_result(project / METRICS, Metrics)
+    blessing = read_result(project / BLESSING, Blessing)
     name = experiment(project)
     if mlflow.get_experiment_by_name(name) is None:
         local = (
@@ -112,17 +121,17 @@ def _log(project: Project, mlflow: Any, uri: str) -> str:
         "dirty": str(git(project, "status", "--porcelain") != "").lower(),
         "dataset.md5": next(o["md5"] for o in lock["ingest"]["outs"]),
         "schema": file_digest(project / "schema.yaml"),
-        "test_data": blessing["digests"]["test_data"],
-        "gates": blessing["digests"]["gates"],
-        "model": blessing["model_digest"],
-        "blessed": str(blessing["blessed"]).lower(),
+        "test_data": blessing.digests.get("test_data", ""),
+        "gates": blessing.digests.get("gates", ""),
+        "model": blessing.model_digest,
+        "blessed": str(blessing.blessed).lower(),
     }
     with mlflow.start_run(tags=tags) as run:
         mlflow.log_params(_flat(read_yaml(project / "params.yaml")) | {"task": card["task"]})
         mlflow.log_metrics(
             {
                 f"{side}_{metric}": value
-                for side, values in metrics.items()
+                for side, values in dump(metrics).items()
                 for metric, value in values.items()
                 if value is not None
             }

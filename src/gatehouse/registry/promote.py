@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
+from gatehouse.core.config.results import Blessing, read_result
 from gatehouse.core.console import say
 from gatehouse.core.digests import MODEL, file_digest, model_digest
 from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json
+from gatehouse.core.layout import BLESSING
 from gatehouse.core.project import Project
 from gatehouse.report.markdown import plain
 from gatehouse.vcs.dvc import outs
@@ -26,7 +27,7 @@ from . import mirror, record
 from .record import Read, Record, short
 from .sign import kept
 
-BLESSING, IMAGE, LOCK = Path("blessing.json"), Path("reports/image.json"), Path("dvc.lock")
+IMAGE, LOCK = Path("reports/image.json"), Path("dvc.lock")
 
 
 def promote(project: Project, to: str, why: str, *, as_json: bool) -> int:
@@ -162,15 +163,16 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _release(project: Project, why: str) -> tuple[Record, dict[str, Any]]:
+def _release(project: Project, why: str) -> tuple[Record, Blessing]:
     """The image built here with its blessings, as a record; Stop (1) where one is missing."""
-    blessing, image = read_json(project / BLESSING), read_json(project / IMAGE, "run `make image`")
-    if blessing.get("blessed") is not True:
+    blessing = read_result(project / BLESSING, Blessing)
+    image = read_json(project / IMAGE, "run `make image`")
+    if not blessing.blessed:
         raise Stop(
             "model-not-blessed", "the candidate is not blessed: `make gate` says why", CLOSED
         )
     model = model_digest(project / MODEL)
-    if blessing.get("model_digest") != model:
+    if blessing.model_digest != model:
         raise Stop(
             "model-not-blessed",
             "the model in model/ is not the blessed one: run `make pipeline gate`",
@@ -216,9 +218,9 @@ def _release(project: Project, why: str) -> tuple[Record, dict[str, Any]]:
     return wanted, blessing
 
 
-def _changed(blessing: dict[str, Any], production: Record | None, model: str) -> str:
+def _changed(blessing: Blessing, production: Record | None, model: str) -> str:
     """Why the blessing says nothing about the model in production now; "" where it does."""
-    judged = (blessing.get("champion") or {}).get("model_digest")
+    judged = blessing.champion and blessing.champion.model_digest
     # A first release has no champion; another image of the champion has none to be better than.
     if production is None or production.model in (judged, model):
         return ""

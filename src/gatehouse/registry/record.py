@@ -15,6 +15,7 @@ from typing import Any
 
 from gatehouse.core.console import say
 from gatehouse.core.errors import Stop
+from gatehouse.core.files import fault_of, json_object, near
 from gatehouse.core.project import Project
 from gatehouse.vcs.branch_store import Branch, Draft
 from gatehouse.vcs.git import MAIN, failed, on_main, run
@@ -36,6 +37,7 @@ SHAPES = {
     "when": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
     "previous": _COMMIT,
 }
+FORM, FIELDS = 1, ("version", "data", *SHAPES)
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,19 @@ def _store(project: Project) -> Branch:
     return Branch(project, BRANCH, "record")
 
 
-def parse(content: Any, at: str = "") -> Record:
+def _of_file(content: dict[str, Any]) -> dict[str, Any]:
+    """What stands in a file: known keys alone; that of an older library has no version."""
+    form = content.get("version")
+    if "version" in content and (type(form) is not int or form != FORM):
+        raise ValueError(f"version is {form!r}, and not {FORM}")
+    for name in content if "version" in content else ():
+        if name not in FIELDS:
+            raise ValueError(f"there is no field {name}{near(name, FIELDS)}")
+    return content
+
+
+def parse(content: dict[str, Any], at: str = "") -> Record:
     """The record in ``content``; ValueError says what is wrong with it."""
-    if not isinstance(content, dict):
-        raise ValueError("no JSON object")
     for name, shape in SHAPES.items():
         value = content.get(name)
         if name == "previous" and value is None:
@@ -135,11 +146,10 @@ def at(project: Project, environment: str, made: str) -> Record:
             "history-shallow", f"{where} is not here: run `git fetch --unshallow origin {BRANCH}`"
         )
     try:
-        return parse(json.loads(text), made)
+        return parse(_of_file(json_object(text)), made)
     except (ValueError, RecursionError) as error:
-        why = error if type(error) is ValueError else "no JSON"
         raise Stop(
-            "record-damaged", f"{where} is damaged ({why}): revert that commit there"
+            "record-damaged", f"{where} is damaged ({fault_of(error)}): revert that commit there"
         ) from None
 
 
@@ -231,7 +241,7 @@ def propose(
 
 
 def _draft(environment: str, record: Record, beside: Mapping[str, Path]) -> Draft:
-    text = json.dumps(record.content(), indent=2, ensure_ascii=False)
+    text = json.dumps({"version": FORM, **record.content()}, indent=2, ensure_ascii=False)
     texts = {name: path.read_text(encoding="utf-8") for name, path in beside.items()}
     why = f" ({reason})" if (reason := " ".join(record.why.split())) else ""
     message = f"{environment}: {record.action} model {short(record.model)}{why}"

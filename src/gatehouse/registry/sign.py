@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core.config.deploy import Signing, load
+from gatehouse.core.config.results import Blessing, read_result
 from gatehouse.core.console import say
 from gatehouse.core.digests import MODEL, file_digest, model_digest
 from gatehouse.core.errors import CLOSED, GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.files import read_json, write_text
+from gatehouse.core.layout import BLESSING
 from gatehouse.core.layout import DEPLOY as SETTINGS
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import git
@@ -28,7 +30,6 @@ from gatehouse.vcs.git import git
 from .keys import public_key
 from .provenance import check_provenance
 
-BLESSING = Path("blessing.json")
 STATEMENT = Path("reports/image.json")
 OF_MODEL, OF_IMAGE = Path("reports/model.sig"), Path("reports/image.sig")
 SECONDS = 120  # for Sigstore
@@ -232,9 +233,9 @@ def sign(project: Project, key: Path | None) -> int:
     rules, digest, blessing = (
         load(project).signing,
         model_digest(project / MODEL),
-        read_json(project / BLESSING),
+        read_result(project / BLESSING, Blessing),
     )
-    if blessing.get("blessed") is not True or blessing.get("model_digest") != digest:
+    if not blessing.blessed or blessing.model_digest != digest:
         raise Stop(
             "model-not-blessed",
             f"the model in {MODEL}/ is not blessed, nothing is signed: `make gate`",

@@ -9,10 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from gatehouse.core.config import canvas
+from gatehouse.core.config.results import (
+    Blessing,
+    Checks,
+    DataGate,
+    Metrics,
+    Result,
+    dump,
+    read_result,
+)
 from gatehouse.core.config.rules import BOUNDS, is_number, value_text
 from gatehouse.core.digests import MODEL, model_digest
 from gatehouse.core.files import read_json, read_yaml, write_text
-from gatehouse.core.findings import read_findings
 from gatehouse.core.project import Project
 
 from .markdown import number, show
@@ -31,7 +39,12 @@ FILES = {
     "params": "params.yaml",
     "schema": "schema.yaml",
 }
-FINDINGS = {"data": "data_gate", "model": "model", "tests": "model_tests"}  # in reports/
+MODELS: dict[str, type[Result]] = {"blessing.json": Blessing, "metrics.json": Metrics}
+FOUND: dict[str, tuple[str, type[Checks] | type[DataGate]]] = {
+    "data": ("reports/data_gate.json", DataGate),
+    "model": ("reports/model.json", Checks),
+    "tests": ("reports/model_tests.json", Checks),
+}
 TEXT, NAMES, IMPORTANT = 300, 20, 5
 
 Facts = dict[str, Any]
@@ -63,13 +76,11 @@ def _facts(project: Project) -> Facts:
     facts: Facts = {}
     for name, file in FILES.items():
         path = Path(file)
-        read = read_json if path.suffix == ".json" else read_yaml
-        facts[name] = read(path) if path.exists() else {}
-    for name, stem in FINDINGS.items():
-        path = Path("reports", f"{stem}.json")
-        facts[f"{name}_findings"] = read_findings(path) if path.exists() else []
-    gate = project / "reports/data_gate.json"
-    facts["open"] = gate.exists() and read_json(gate).get("open") is True
+        facts[name] = _read(path) if path.exists() else {}
+    for name, (file, model) in FOUND.items():
+        found = read_result(Path(file), model) if Path(file).exists() else None
+        facts[f"{name}_findings"] = found.findings if found else []
+        facts["open"] = facts.get("open") or (isinstance(found, DataGate) and found.open)
     facts["canvas"] = canvas.load(project) if (project / canvas.PATH).exists() else canvas.Canvas()
     facts["unfilled"] = (
         canvas.unfilled(project)
@@ -94,6 +105,13 @@ def _facts(project: Project) -> Facts:
     )
     facts["license"] = next((line for line in text.splitlines() if line.strip()), None)
     return facts
+
+
+def _read(path: Path) -> Facts:
+    if path.suffix != ".json":
+        return read_yaml(path)
+    model = MODELS.get(str(path))
+    return dump(read_result(path, model)) if model else read_json(path)
 
 
 def _table(project: Project, schema: Facts, columns: Facts) -> Facts:

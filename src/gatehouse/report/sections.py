@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.config.results import Checks, Entry, Metrics, dump, read_result
 from gatehouse.core.config.rules import is_number
 from gatehouse.core.digests import CARD, MODEL
 from gatehouse.core.files import read_json, read_yaml
 from gatehouse.core.findings import Finding
 from gatehouse.core.layout import CHAMPION_ORIGIN as ORIGIN
+from gatehouse.core.layout import METRICS as MEASURED
 from gatehouse.core.project import Project
 from gatehouse.gates import blessing
 from gatehouse.gates import data_gate as data
@@ -35,17 +37,15 @@ Blocks = list[str | Chart]
 def report(project: Project, found: Facts) -> tuple[str, list[Section]]:
     """The verdict in one line, and the sections, of what ``verdict.collect`` found."""
     facts = found | {"metrics": {"test": {}}}
-    facts["checks"] = {"data": read_json(project / data.CHECKS)}
+    facts["checks"] = {"data": read_result(project / data.CHECKS, Checks)}
     judged = facts["blessing"] or {}
-    entries = list(facts["data_gate"]["findings"])
+    facts["findings"] = [Entry(**entry).finding() for entry in facts["data_gate"]["findings"]]
     # Behind a closed data gate the files about the model, if there are any, are of an older run.
     if judged:
-        facts["metrics"] = read_json(project / "metrics.json")
-        facts["checks"]["model"] = read_json(project / blessing.CHECKS)
-        entries += (
-            facts["checks"]["model"]["findings"] + read_json(project / blessing.TESTS)["findings"]
-        )
-    facts["findings"] = [Finding(**entry) for entry in entries]
+        facts["metrics"] = dump(read_result(project / MEASURED, Metrics))
+        facts["checks"]["model"] = of_model = read_result(project / blessing.CHECKS, Checks)
+        entries = of_model.findings + read_result(project / blessing.TESTS, Checks).findings
+        facts["findings"] += [entry.finding() for entry in entries]
     facts["champion"] = dict(judged.get("champion") or {})
     if facts["champion"].get("model_digest") and (project / ORIGIN).exists():
         facts["champion"] |= read_json(project / ORIGIN)
@@ -148,22 +148,20 @@ def _rule(rule: Facts) -> list[str]:
     other = number(rule.get("champion"))
     if rule.get("against") in ("linear", "dummy"):
         other += f" ({rule['against']})"
-    values = [other, number(_candidate(rule))]
+    values = [other, number(rule.get("candidate"))]
     values += [number(rule.get("difference"), "+"), "-" if "-" in bounds else " to ".join(bounds)]
     said = "pass" if rule["passed"] is True else "**closes**"
     return [show(rule["metric"]), show(rule["slice"]), ", ".join(asked) or "-", *values, said]
 
 
-def _candidate(rule: Facts) -> Any:
-    return rule.get("candidate", rule.get("value"))
-
-
 def _worst(rules: list[Facts], whole: Facts) -> list[Facts]:
     """The rules of slices with how far ``apart`` from all rows they are, the worst first."""
-    whole = whole | {rule["metric"]: _candidate(rule) for rule in rules if rule["slice"] == "all"}
+    whole = whole | {
+        rule["metric"]: rule.get("candidate") for rule in rules if rule["slice"] == "all"
+    }
     found = []
     for rule in rules:
-        value: Any = _candidate(rule)
+        value: Any = rule.get("candidate")
         base: Any = whole.get(rule["metric"])
         of_rows = rule["slice"] != "all" and not is_number(rule.get("gap"))
         if of_rows and is_number(value) and is_number(base):
@@ -175,7 +173,7 @@ def _worst(rules: list[Facts], whole: Facts) -> list[Facts]:
 def _slices(worst: list[Facts]) -> Blocks:
     rows = [[show(rule["slice"]), number(rule.get("rows")), show(rule["metric"])] for rule in worst]
     for row, rule in zip(rows, worst, strict=True):
-        row += [number(_candidate(rule)), number(rule["apart"], "+")]
+        row += [number(rule.get("candidate")), number(rule["apart"], "+")]
     head = "Slice | Rows | Metric | Candidate | Against all rows"
     return [table(head, rows[:WORST])] if rows else []
 
@@ -260,7 +258,7 @@ def _plots(project: Project, worst: list[Facts]) -> Blocks:
     if worst:  # and the others of its column
         metric, (column, _, _) = worst[0]["metric"], worst[0]["slice"].rpartition(" = ")
         found = [(r, r["slice"].rpartition(" = ")) for r in worst if r["metric"] == metric]
-        bars = {last: float(_candidate(r)) for r, (first, _, last) in found if first == column}
+        bars = {last: float(r["candidate"]) for r, (first, _, last) in found if first == column}
         labels, values = list(bars)[:BARS], {metric: list(bars.values())[:BARS]}
         blocks.append(Chart(f"{metric} by {column}", column, metric, labels, values, True))
     return blocks
@@ -288,12 +286,12 @@ def _not_run(project: Project, facts: Facts, judged: Facts) -> list[str]:
     elif not facts["champion"].get("model_digest"):
         lines.append("comparison with a champion: there is none")
     for what, found in facts["checks"].items():
-        seen, rows = found.get("rows_checked"), found.get("rows")
+        seen, rows = found.rows_checked, found.rows
         if is_number(seen) and is_number(rows) and seen < rows:
             lines.append(
                 f"Deepchecks on all rows ({what}): it saw {number(seen)} of {number(rows)}"
             )
-        if missed := found.get("columns_not_checked"):
+        if missed := found.columns_not_checked:
             names = ", ".join(show(name) for name in missed[:WORST])
             more = f" and {len(missed) - WORST:,} more" if missed[WORST:] else ""
             lines.append(f"costly checks on some columns ({what}): {names}{more}")

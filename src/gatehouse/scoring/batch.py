@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.config.results import blessing
 from gatehouse.core.console import say
-from gatehouse.core.digests import blessing
 from gatehouse.core.errors import GOOD, InputError, Stop
 from gatehouse.core.files import read_yaml
 from gatehouse.core.project import Project
@@ -74,7 +74,7 @@ def batch(
     from .sinks import sink_of
     from .source import fetch
 
-    start, blessed = time.monotonic(), blessing(project.root)["model_digest"]
+    start, blessed = time.monotonic(), blessing(project.root).model_digest
     schema = read_yaml(project / "schema.yaml")
     key = key or schema.get("id_column")
     said: dict[str, Any] = {"source": shown(source), "out": shown(out), "done": "written"}

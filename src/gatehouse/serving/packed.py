@@ -4,7 +4,7 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from gatehouse.core.digests import blessed
+from gatehouse.core.config.results import blessed
 from gatehouse.core.environments import LIBRARY, LOCKS, VENDOR, blocks, skops_part
 
 

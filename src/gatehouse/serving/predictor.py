@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gatehouse.core.config.results import Blessed, blessed
 from gatehouse.core.config.schema import Schema, load_schema
-from gatehouse.core.digests import CARD, MODEL, ONNX, Blessed, blessed
+from gatehouse.core.digests import CARD, MODEL, ONNX
 from gatehouse.core.errors import InputError
 from gatehouse.core.inference_log import schema_version
 from gatehouse.core.project import Project

@@ -1,6 +1,5 @@
 """Stage evaluate: predictions and metrics on both sides of the split."""
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gatehouse.core.config.params import load_params
+from gatehouse.core.config.results import Champion, Metrics, read_result, write_result
 from gatehouse.core.config.schema import Column, Schema, Task, load_schema
 from gatehouse.core.console import say
 from gatehouse.core.digests import CARD, MODEL, ONNX
 from gatehouse.core.errors import InputError
-from gatehouse.core.files import whole_file
+from gatehouse.core.layout import CHAMPION as RECORD
+from gatehouse.core.layout import METRICS as OUT
 from gatehouse.core.project import Project
 from gatehouse.data.tables import to_frame, write_table
 from gatehouse.metrics.table import METRICS, Rows
@@ -36,7 +37,6 @@ from .train import encode_target
 
 CHAMPION = Path("champion")
 PREDICTIONS = Path("predictions")
-OUT = Path("metrics.json")
 _CLASSES = ("accuracy", "balanced_accuracy", "log_loss", "skill")
 _BINARY = ("roc_auc", "average_precision", "brier", "precision", "recall", "f1")
 MEASURED = {  # by task, in the order of metrics.json; the blessing measures what gates.yaml names
@@ -104,8 +104,7 @@ def _champion(project: Project) -> Model | _Onnx:
     try:
         return load_model(project / CHAMPION, root=project / CHAMPION)
     except OtherVersion as error:
-        record = json.loads((project / CHAMPION / "champion.json").read_text(encoding="utf-8"))
-        if record.get("serving") != "onnx":
+        if read_result(project / RECORD, Champion, old=True).serving != "onnx":
             raise InputError(
                 "champion-no-onnx", f"{error}; it has no ONNX form that served in its place"
             ) from None
@@ -170,8 +169,7 @@ def evaluate(project: Project) -> str:
     say("evaluate: shuffling the test rows column by column")
     write_importance(project, model, schema, baseline)
     write_table(champion_predictions(project, schema), project / PREDICTIONS / "champion.parquet")
-    with whole_file(project / OUT) as draft:
-        draft.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_result(project / OUT, Metrics(**results))
     shown = {name: value for name, value in results["test"].items() if value is not None}
     text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items() if name != "rows")
     return f"{results['test']['rows']:,} test rows: {text}"

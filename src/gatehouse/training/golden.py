@@ -1,22 +1,20 @@
 """Golden requests: a few test rows and what the model says of them, to hold a service against."""
 
-import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from gatehouse.core.config.results import Golden, write_result
 from gatehouse.core.config.schema import label_text
 from gatehouse.core.digests import MODEL, model_digest
-from gatehouse.core.files import whole_file
+from gatehouse.core.layout import GOLDEN
 from gatehouse.core.project import Project
 from gatehouse.data.tables import to_frame
 from gatehouse.serving.skops_model import Model
 
 from .split import TEST
 
-GOLDEN = Path("predictions/golden.json")
 ROWS = 20
 
 
@@ -36,9 +34,8 @@ def write_golden(project: Project, model: Model) -> None:
             }
             for row in raw
         ]
-    golden = {"model_digest": model_digest(project / MODEL), "rows": rows, "answers": answers}
-    with whole_file(project / GOLDEN) as draft:
-        draft.write_text(json.dumps(golden, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    golden = Golden(model_digest=model_digest(project / MODEL), rows=rows, answers=answers)
+    write_result(project / GOLDEN, golden)
 
 
 def plain_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,17 +1,16 @@
 """Does the ONNX model say what the model says? What decides which of the two serves."""
 
-import json
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow.parquet as pq
 
+from gatehouse.core.config.results import Parity, write_result
 from gatehouse.core.digests import MODEL, ONNX, Format
 from gatehouse.core.errors import InputError
-from gatehouse.core.files import whole_file
+from gatehouse.core.layout import PARITY
 from gatehouse.core.project import Project
 from gatehouse.data.tables import to_frame
 from gatehouse.serving.arrays import Arrays
@@ -22,16 +21,17 @@ from .edges import edges
 from .split import TEST
 from .split_points import edge_rows, split_rows
 
-PARITY = Path("predictions/parity.json")
 ROWS, BASE, TOLERANCE = 5_000, 1_000, 1e-5
 
 
 def write_parity(project: Project, model: Model) -> Format:
     """Write ``predictions/parity.json``: the format that serves, which is returned, and why."""
-    found = parity(project, model)
-    with whole_file(project / PARITY) as draft:
-        draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return cast(Format, found["format"])
+    said = parity(project, model)
+    if not np.isfinite(said.get("max_difference", 0)):
+        said["max_difference"] = None  # JSON has no such number
+    found = Parity(**said)
+    write_result(project / PARITY, found)
+    return found.format
 
 
 def parity(project: Project, model: Model) -> dict[str, Any]:

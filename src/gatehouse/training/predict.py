@@ -14,8 +14,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from gatehouse.core.config.params import Ingest, load_params
+from gatehouse.core.config.results import blessed
 from gatehouse.core.console import say
-from gatehouse.core.digests import MODEL, blessed, model_digest
+from gatehouse.core.digests import MODEL, model_digest
 from gatehouse.core.errors import InputError
 from gatehouse.core.files import whole_file
 from gatehouse.core.project import Project

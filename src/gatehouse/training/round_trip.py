@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from gatehouse.core.config.params import Ingest
+from gatehouse.core.config.results import Blessed, RoundTrip, write_result
 from gatehouse.core.config.schema import Schema, label_text
-from gatehouse.core.digests import MODEL, ONNX, Blessed, Format, model_digest
-from gatehouse.core.files import whole_file
+from gatehouse.core.digests import MODEL, ONNX, Format, model_digest
+from gatehouse.core.layout import ROUND_TRIP
 from gatehouse.core.project import Project
 from gatehouse.data.tables import PARQUET, header, read_table, to_frame
 from gatehouse.serving.client import client
@@ -35,7 +36,6 @@ from .golden import plain_row
 from .ingest import prepare
 from .predict import predicted
 
-ROUND_TRIP = Path("predictions/round_trip.json")
 ROWS, LOOK, TOLERANCE = 200, 20_000, 1e-6
 ROWS_ONNX = 1e-5  # what parity lets a form that serves differ by
 
@@ -46,9 +46,8 @@ def write_round_trip(
     project: Project, model: Model, schema: Schema, source: Ingest, serves: Format
 ) -> None:
     """Write ``predictions/round_trip.json``: the ways, and columns and ways that differ."""
-    with whole_file(project / ROUND_TRIP) as draft:
-        found = round_trip(project, model, schema, source, serves)
-        draft.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    found = RoundTrip(**round_trip(project, model, schema, source, serves))
+    write_result(project / ROUND_TRIP, found)
 
 
 def round_trip(

@@ -8,10 +8,11 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from gatehouse.core.doors import offered
 from gatehouse.core.errors import Stop
+from gatehouse.core.files import near
 from gatehouse.core.layout import DEPLOY as PATH
 from gatehouse.core.project import Project
 
-from .reader import File, Section, near, read
+from .reader import File, Section, read
 
 NAMES = ("staging", "production")
 # What each target wants to know besides; one of another package says itself what it does not know.

@@ -4,16 +4,14 @@ What is unknown or stands twice is refused by its name, with the known name that
 nothing is passed over.
 """
 
-import difflib
 import typing
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gatehouse.core.errors import InputError
-from gatehouse.core.files import read_yaml
+from gatehouse.core.files import near, read_yaml
 
 WORDS = {
     "extra_forbidden": "there is no such field",
@@ -39,7 +37,28 @@ Read = TypeVar("Read", bound=BaseModel)
 
 def read(path: Path, model: type[Read], words: dict[str, str] | None = None) -> Read:
     """The file as ``model``; raises ``InputError``. ``words``: other ones for kinds of faults."""
-    content = read_yaml(path)
+    try:
+        return fit(read_yaml(path), model, words)
+    except ValueError as fault:
+        raise InputError("config-entry", f"{path}: {fault}: correct this entry") from None
+
+
+def fit(
+    content: dict[str, Any],
+    model: type[Read],
+    words: dict[str, str] | None = None,
+    *,
+    old: bool | None = None,
+) -> Read:
+    """``content`` as ``model``; ValueError names the first field that is none of it, and why.
+
+    ``old`` is for files that a command wrote: False asks for their ``version``, True takes those
+    of a library that gave them none, without what it wrote beside.
+    """
+    if old is not None and "version" in model.model_fields and "version" not in content:
+        if not old:
+            raise ValueError("version: it is missing")
+        content = {name: content[name] for name in content if name in model.model_fields}
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -50,9 +69,7 @@ def read(path: Path, model: type[Read], words: dict[str, str] | None = None) -> 
         message = (WORDS | (words or {})).get(first["type"], message)
         if first["type"] == "extra_forbidden":
             message += _nearest(model, where)
-        raise InputError(
-            "config-entry", f"{path}: {field}: {message}: correct this entry"
-        ) from None
+        raise ValueError(f"{field}: {message}") from None
 
 
 def _nearest(model: type[BaseModel], where: list[str]) -> str:
@@ -65,20 +82,13 @@ def _nearest(model: type[BaseModel], where: list[str]) -> str:
     return near(name, known)
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """`` (did you mean NAME?)`` with the known name that is nearest; empty where none is near."""
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f" (did you mean {found[0]}?)" if found else ""
-
-
 def _inner(model: Any, part: str) -> Any:
-    """The model of what stands under a field, or of each value where any name may stand."""
-    fields = getattr(model, "model_fields", None)
-    asked = fields[part].annotation if fields and part in fields else model
-    rest = [asked]
+    """The model of what stands under a field; the same under a key or in a place of a list."""
+    fields = getattr(model, "model_fields", {})
+    rest = [fields[part].annotation if part in fields else model]
     while rest:
         one = rest.pop()
-        if isinstance(one, type) and issubclass(one, BaseModel) and one is not model:
+        if isinstance(one, type) and issubclass(one, BaseModel):
             return one
         rest += typing.get_args(one)
-    return model if fields is None else None
+    return None

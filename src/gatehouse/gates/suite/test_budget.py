@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gatehouse.core.digests import Blessed, Format, model_digest
-from gatehouse.core.files import read_json, write_json
+from gatehouse.core.config.results import Blessed, Parity, read_result
+from gatehouse.core.digests import Format, model_digest
+from gatehouse.core.files import write_json
 from gatehouse.serving import predictor
 
 CALLS, LEAST, SECONDS = 200, 20, 1.5  # a slow model is asked less often
@@ -71,7 +72,7 @@ def at_reference_speed(pairs: npt.NDArray[Any], quantile: float) -> float:
 def serving(built: Path) -> predictor.Predictor:
     """What would answer in production; before a blessing, parity says which form that is."""
     said = built / "predictions/parity.json"
-    form: Format = read_json(said)["format"] if said.exists() else "skops"
+    form: Format = read_result(said, Parity).format if said.exists() else "skops"
     return predictor.load(built, about=Blessed(model_digest(built / "model"), form))
 
 

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from gatehouse.core.files import read_json
+from gatehouse.core.config.results import Blessing, Golden, dump, read_result
+from gatehouse.core.layout import BLESSING, GOLDEN
 
 PROGRAMS = Path(".venv-serve/bin").absolute()
 SERVICE = os.environ.get("SERVICE", "")
@@ -31,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return
     if not PROGRAMS.exists():
         pytest.skip("the serve environment is missing: `make setup` first")
-    if not read_json(Path("blessing.json"))["blessed"]:
+    if not read_result(BLESSING, Blessing).blessed:
         pytest.skip("the model is not blessed, so it is not served: see `make gate`")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -78,7 +79,7 @@ def post(url: str, body: Any) -> tuple[int, Any]:
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
     """Rows of the test side, and what the pipeline's own model said of them."""
-    return read_json(Path("predictions/golden.json"))
+    return dump(read_result(GOLDEN, Golden))
 
 
 @pytest.fixture(scope="module")
