@@ -94,3 +94,24 @@ def test_a_zip_and_pythons_own_library_will_do(here: Path) -> None:
     )
     assert "flight-delays" in done.stdout
     assert (here / "out/deploy/trial/champion/kustomization.yaml").is_file()
+
+
+def test_a_folder_becomes_ones_own_and_what_is_there_stays(here: Path) -> None:
+    from gatehouse.cli.project import eject
+    from gatehouse.core.errors import GOOD, Stop
+    from gatehouse.core.shipped import names
+
+    (here / BASE).parent.mkdir(parents=True)
+    (here / BASE).write_text("resources: []\n")
+    assert eject("deploy/kubernetes/") == GOOD
+    shipped = [name for name in names() if name.startswith("deploy/kubernetes/")]
+    there = [path.relative_to(here).as_posix() for path in here.rglob("deploy/**/*.*")]
+    assert sorted(there) == shipped
+    assert (here / BASE).read_text() == "resources: []\n"
+    (here / BASE).unlink()
+    assert eject("deploy/kubernetes") == GOOD
+    assert "flight-delays" in (here / BASE).read_text()
+    for asked, code in (("deploy/kubernetes", "eject-exists"), ("deploy/kube", "shipped-unknown")):
+        with pytest.raises(Stop) as stop:
+            eject(asked)
+        assert stop.value.code == code

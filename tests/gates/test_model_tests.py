@@ -548,7 +548,7 @@ def here_and_now(monkeypatch: pytest.MonkeyPatch) -> None:
         sys.modules.update(kept)
         return subprocess.CompletedProcess(command, int(code))
 
-    monkeypatch.setattr(model_tests.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 def put(name: str, text: str) -> None:

@@ -121,8 +121,8 @@ def test_without_a_bucket_no_workflow_may_ask_a_cloud_for_a_token(example: Baked
 
 def may_ask_a_cloud(project: BakedProject) -> bool:
     """Whether all jobs that ask for a token may have one; False where none may."""
-    found = set()
-    for name in ("ci", "cd", "ct", "monitor"):
+    found: set[bool] = set()
+    for name in ("ci", "judge", "cd", "ct", "monitor"):
         for job in project.yaml(f".github/workflows/{name}.yml")["jobs"].values():
             asks = [s for s in job["steps"] if s.get("run") == "./gatehouse github oidc"]
             found |= {job["permissions"].get("id-token") == "write"} if asks else set()

@@ -1,7 +1,7 @@
 """Verbs about the project itself: what is lacking, what it is made of, where it lives."""
 
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import typer
@@ -59,10 +59,12 @@ def lock(
 
 @verb(PROJECT)
 def eject(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="As --list names it.")] = "",
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="As --list names it, or a folder of these.")
+    ] = "",
     listed: Annotated[bool, typer.Option("--list", help="What can be ejected.")] = False,
 ) -> int:
-    """Copy a file that the library ships into the project, where it wins."""
+    """Copy a file that the library ships, or a folder, into the project, where it wins."""
     from gatehouse.core import shipped
 
     if listed or not file:
@@ -70,17 +72,22 @@ def eject(
             mark = " (yours)" if Path(name).exists() else ""
             sys.stdout.write(f"{name}{mark}\n")
         return GOOD
-    if file not in shipped.names():
+    asked = PurePosixPath(file)
+    found = [Path(n) for n in shipped.names() if PurePosixPath(n).is_relative_to(asked)]
+    if not found:
         raise Stop(
             "shipped-unknown",
             f"the library ships no {file!r}: `gatehouse eject --list` names what it does",
         )
-    if Path(file).exists():
+    new = [path for path in found if not path.exists()]
+    if not new:
         raise Stop("eject-exists", f"{file} is here already, and it is what counts: change it")
-    write_text(Path(file), shipped.text(HERE, file))
-    if file.startswith(".github/workflows/"):
+    texts = [shipped.text(HERE, path.as_posix()) for path in new]
+    for path, text in zip(new, texts, strict=True):
+        write_text(path, text)
+        say(f"eject: {path} is yours now; a new version of the library no longer changes it")
+    if any(path.is_relative_to(".github/workflows") for path in new):
         from gatehouse.github.trust import allow
 
         allow(HERE)
-    say(f"eject: {file} is yours now; a new version of the library no longer changes it")
     return GOOD

@@ -60,9 +60,9 @@ def with_deepchecks(project: Project, what: str, report: Path, findings: list[Fi
     """Run Deepchecks, and put our own findings before what it found; its exit code."""
     if os.environ.get(LEFT):
         said = Finding("deepchecks", "skipped", "the judge asks Deepchecks, and believes no other")
+        entries = [Entry(**f.as_json()) for f in (*findings, said)]
         rows = parquet_rows(project / DATASET)
-        stated = [f.as_json() for f in (*findings, said)]
-        write_json(report, {"stage": what, "rows": rows, "findings": stated})
+        write_result(report, Checks(stage=what, rows=rows, findings=entries))
         return GOOD
     code = deepchecks(project, what, report)
     if code == GOOD:
