@@ -126,7 +126,7 @@ def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
     assert [call for call in done.calls if call.method != "GET"] == [], "it has no right"
     told = judge(hub, done.id)
     assert told.results == CLOSED, told.text
-    assert stages(told, "judge")[0] == "champion", "the data were not made again"
+    assert stages(told, "judge")[0] == "ingest", "not even main's lock is believed"
     first = the_comment(hub, number)
     assert first.startswith("## ❌ Not blessed: skill may be worse than the champion by more than")
     assert "✅ CI ❌ judge" in first

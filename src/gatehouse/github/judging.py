@@ -44,7 +44,7 @@ def judge(project: Project, own: Callable[[list[str]], list[str]]) -> int:
 
 def _judge(project: Project, head: str, own: Callable[[list[str]], list[str]]) -> int:
     if not head:
-        return _call(own(["distrust"])) or _call(own(["judge"]))
+        return _call(own(["judge"]))
     change.fetch(project, head)
     if all_prose(project, differing(project, "HEAD", change.merged(project, head))):
         write_text(project / REPORT, NOTHING)

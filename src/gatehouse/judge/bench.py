@@ -32,7 +32,7 @@ from . import change
 HANDED, DATASET, METRICS = Path("handed"), Path("data/dataset.parquet"), Path("metrics.json")
 SIZES = {CARD: 16 << 20, WEIGHTS: 2 << 30, ONNX: 2 << 30}  # bytes of a model's files
 DATA = 8 << 30  # bytes of a dataset that own code made
-PIPELINE = Path("dvc.yaml")
+PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 MOST, CLOSE = 10, 1e-6  # differences told; what two machines may differ by
 
 
@@ -86,6 +86,8 @@ def _run(project: Project, exam: dict[str, list[str]], claimed: str | None) -> i
     if by_own := own_data(pipeline):
         notes.append(f"the dataset is as the candidate gives it, by own code: {', '.join(by_own)}")
     write_text(project / PIPELINE, yaml.safe_dump(by_library(pipeline), sort_keys=False))
+    # What a lock says that stages gave, whoever merged it said: not even the base's is believed.
+    (project / LOCK).unlink(missing_ok=True)
     os.environ[CONFINED] = "1"
     verb = (sys.executable, "-P", "-m", "gatehouse.cli")
     write_json(project / EXAM, exam)
@@ -189,7 +191,7 @@ def _place(file: Path, to: Path, most: int) -> None:
 def _differences(project: Project, claimed: str | None) -> list[str]:
     """What the candidate says of itself and the judge found otherwise."""
     told = []
-    here = outs((project / "dvc.lock").read_text(encoding="utf-8")).get("model")
+    here = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
     if claimed != here:
         what = "another model than the one that was judged" if claimed else "no model"
         told.append(
