@@ -156,6 +156,25 @@ def test_a_pointer_is_taken(here: Project) -> None:
     assert taken == {"data/source.csv.dvc"}
 
 
+IMPORT = "md5: 1\nfrozen: true\ndeps:\n- path: https://example.org/a.csv\n  etag: x\n" + POINTER
+
+
+def test_attack_an_import_of_elsewhere(here: Project) -> None:
+    """ATTACK: an imported table comes from another address | refused: an import keeps the place that it had in the base"""
+    _write({"data/source.csv.dvc": IMPORT})
+    git("commit", "--quiet", "--all", "--message", "import")
+    newer = IMPORT.replace("etag: x", "etag: y").replace("d41d", "a41d")
+    head = _change({"data/source.csv.dvc": newer})
+    assert _taken(here, head)[0] == {"data/source.csv.dvc"}
+    git("checkout", "--quiet", "--", ".")
+    git("branch", "--quiet", "--delete", "--force", "change")
+    elsewhere = newer.replace("example.org", "169.254.169.254")
+    for text in (elsewhere, newer + "cmd: x\n", newer.replace("frozen: true", "frozen: false")):
+        with pytest.raises(Stop) as said:
+            change.pointer("data/source.csv.dvc", text.encode(), IMPORT.encode())
+        assert said.value.code == "judge-pointer"
+
+
 def test_attack_parameters_move_among_prose(here: Project) -> None:
     """ATTACK: `git mv params.yaml data/*.dvc dvc.lock docs/` | both names of what moved count: they are gone from the judge's folder, too"""
     head = _change({"docs/params.yaml": BASE["params.yaml"]}, remove=("params.yaml",))

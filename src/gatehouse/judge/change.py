@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 from gatehouse.core import owned
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
@@ -22,7 +23,8 @@ TAKEN = re.compile(
     r"(params|schema|gates|monitor|deploy|ml-canvas)\.yaml|tests/behaviour\.yaml"
     r"|data/[^/]+\.dvc|src/(?!(.*\.dvc|(.*/)?dvc\.(yaml|lock))$).+"
 )
-POINTER, OUT = {"outs", "desc", "meta"}, {"md5", "size", "hash", "path", "nfiles", "desc"}
+POINTER, OUT = {"outs", "md5", "desc", "meta"}, {"md5", "size", "hash", "path", "nfiles", "desc"}
+DIGESTS = {"md5", "etag", "checksum", "size", "hash", "nfiles", "mtime"}
 NAME = re.compile(r"[\w][\w .()+,-]*")
 
 
@@ -126,23 +128,24 @@ def take(project: Project, found: list[Entry]) -> list[str]:
             cwd=project.root,
         ).stdout
         if entry.path.endswith(".dvc"):
-            pointer(entry.path, content)
+            pointer(entry.path, content, file.read_bytes() if file.is_file() else b"")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return left
 
 
-def pointer(path: str, content: bytes) -> None:
+def pointer(path: str, content: bytes, before: bytes = b"") -> None:
     """Raises ``Stop`` (1) where a ``*.dvc`` file is more than digests of files beside it.
 
-    DVC runs a command that stands in one, and fetches what one names anywhere.
+    DVC runs a command that stands in one, and fetches what one names anywhere. An import keeps the
+    place that it had ``before``, in the base.
     """
     from gatehouse.core.strict_yaml import load  # late: what runs without an environment has none
 
     try:
         said = load(content.decode("utf-8"))
-        outs = said["outs"]
-        good = bool(outs) and set(said) <= POINTER
+        outs, more = said["outs"], _beyond(said)
+        good = bool(outs) and (not more or more == _beyond(load(before.decode("utf-8"))))
         good &= all(set(out) <= OUT and NAME.fullmatch(str(out["path"])) for out in outs)
     except Exception:  # what is wrong with YAML can raise anything
         good = False
@@ -150,6 +153,14 @@ def pointer(path: str, content: bytes) -> None:
         raise Stop(
             "judge-pointer", f"{_said(path)} is more than a pointer: make it with `dvc add`", CLOSED
         )
+
+
+def _beyond(said: dict[str, Any]) -> dict[str, Any]:
+    """What a pointer holds besides digests: nothing, or where an import came from."""
+    more = {key: value for key, value in said.items() if key not in POINTER}
+    if deps := more.pop("deps", None):
+        more["deps"] = [{k: v for k, v in dep.items() if k not in DIGESTS} for dep in deps]
+    return more
 
 
 def _said(path: str) -> str:
