@@ -20,6 +20,8 @@ TEMPLATE = Path(__file__).resolve().parents[1]
 # Hundreds of processes import the same packages, which are compiled once.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# Where cores are shared, a thread that waits for another by spinning takes the core from it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # A grammar of web addresses that takes seconds to build; jsonschema does without it.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 

@@ -3,7 +3,9 @@
 import asyncio
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +31,12 @@ ROW: dict[str, Any] = {
     "town": "north",
     "built": "2001-05-06T07:08:09",
 }
+
+GATES = """trusted_types:
+- numpy.dtype
+- sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor
+- sklearn._loss.loss.HalfTweedieLossIdentity
+"""
 
 
 def frame(rows: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -97,23 +105,28 @@ def fitted(
 
 def bless(folder: Path, task: str, serves: str = "onnx", model: Any = None) -> Path:
     """Write model, schema, gates and blessing into ``folder``, as the pipeline would."""
-    from gatehouse.training import store
-
-    (folder / "gates.yaml").write_text(
-        yaml.safe_dump(
-            {
-                "trusted_types": [
-                    "numpy.dtype",
-                    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-                    "sklearn._loss.loss.HalfTweedieLossIdentity",
-                ]
-            }
-        )
-    )
+    (folder / "gates.yaml").write_text(GATES)
     (folder / "schema.yaml").write_text(yaml.safe_dump(schema_of(task), sort_keys=False))
-    store.save(model or fitted(task), folder / "model")
+    (folder / "model").mkdir(exist_ok=True)
+    files = _files(model) if model else _usual(task)
+    for name, content in files.items():
+        (folder / "model" / name).write_bytes(content)
     write_blessing(folder, serves)
     return folder
+
+
+@cache
+def _usual(task: str) -> dict[str, bytes]:
+    return _files(fitted(task))
+
+
+def _files(model: Any) -> dict[str, bytes]:
+    from gatehouse.training import store
+
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "gates.yaml").write_text(GATES)
+        store.save(model, Path(folder) / "model")
+        return {path.name: path.read_bytes() for path in Path(folder, "model").iterdir()}
 
 
 def write_blessing(folder: Path, serves: str = "onnx", **changed: Any) -> None:

@@ -67,12 +67,17 @@ def constant(task: str) -> dict[str, Any]:
     return answers(truth, np.tile(shares, (ROWS, 1)), CLASSES[task])
 
 
+CODE = code_digest(JUDGE)
 TOWNS = np.where(np.arange(ROWS) < 20, "tiny", np.where(np.arange(ROWS) % 2, "a", "b"))
 
 
 @pytest.fixture
 def bless(here: Path, monkeypatch: pytest.MonkeyPatch) -> Bless:
     from gatehouse.gates.blessing import bless as judge
+
+    # A hundred verdicts of the same hundred files.
+    digest = "gatehouse.gates.blessing.code_digest"
+    monkeypatch.setattr(digest, lambda folder: CODE if folder == JUDGE else code_digest(folder))
 
     def bless(
         rules: Any = ({"metric": "skill", "min": 0.1},),
@@ -163,7 +168,7 @@ def test_a_first_model_is_blessed_by_its_bounds_and_the_record_says_so(bless: Bl
     assert [rule["passed"] for rule in verdict["rules"]] == [True, True]
     assert verdict["champion"] == {"bootstrap": "none yet"}
     assert verdict["digests"].keys() == {"test_data", "gates", "code"}
-    judge = {"version": gatehouse.__version__, "digest": code_digest(JUDGE), "own": []}
+    judge = {"version": gatehouse.__version__, "digest": CODE, "own": []}
     assert verdict["judge"] == judge
 
 

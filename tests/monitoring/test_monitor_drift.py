@@ -128,13 +128,13 @@ def test_the_distance_is_what_scipy_calls_it_and_so_is_p(drift: ModuleType) -> N
 
 def test_one_of_many_columns_is_still_found(drift: ModuleType) -> None:
     rng = np.random.default_rng(4)
-    kinds = {f"c{j}": "number" for j in range(5000)}
+    kinds = {f"c{j}": "number" for j in range(2000)}
     old = {name: rng.normal(size=2000) for name in kinds}
     new = {name: rng.normal(size=300) for name in kinds}
     new["c17"] = new["c17"] + 0.6
-    start = time.monotonic()
+    start = time.process_time()
     found = drift.columns(pa.table(old), pa.table(new), kinds)
-    assert time.monotonic() - start < 60
+    assert time.process_time() - start < 24
     assert [one.name for one in found if one.drifted] == ["c17"]
 
 
@@ -229,11 +229,11 @@ def test_a_joint_shift_is_seen_by_the_classifier_alone(
 
 def test_the_classifier_is_quiet_on_unchanged_data(domain: ModuleType) -> None:
     found = []
-    for seed in range(12):
+    for seed in range(6):
         rng = np.random.default_rng([8, seed])
         found.append(domain.domain(table(rng, 900), table(rng, 300), KINDS, seed=seed))
     assert not any(one.drifted for one in found)
-    assert sum(one.p <= 0.05 for one in found) <= 3
+    assert sum(one.p <= 0.05 for one in found) <= 2
     assert 0.46 < np.mean([one.auc for one in found]) < 0.54
 
 

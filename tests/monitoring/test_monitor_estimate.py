@@ -230,7 +230,7 @@ def test_hard_probabilities_and_a_perfect_model_are_no_accident(
 def test_a_hundred_thousand_rows_take_seconds(estimate: ModuleType, stats: ModuleType) -> None:
     rng = np.random.default_rng(8)
     known, live = classified(stats, rng, 5000), classified(stats, rng, 100_000)
-    start = time.monotonic()
+    start = time.process_time()
     first = ask(estimate, known, live.guess, ["skill", "roc_auc"])
-    assert time.monotonic() - start < 15  # one on an idle core
+    assert time.process_time() - start < 15  # one on an idle core
     assert first == ask(estimate, known, live.guess, ["skill", "roc_auc"])

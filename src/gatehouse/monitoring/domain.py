@@ -91,6 +91,7 @@ def weights(
 
     Ones where there are too few rows. A row is asked about by a classifier that did not see it.
     """
+    import sklearn.ensemble  # noqa: F401  the limit holds for what is loaded already
     from threadpoolctl import threadpool_limits
 
     alike = np.ones(reference.num_rows)
