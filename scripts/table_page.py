@@ -21,7 +21,7 @@ from real_trial import BAR, ERRORS, OUT, PEERS  # noqa: E402
 
 HEAD = """# Real tables, and what the default loses
 
-Made by `make real-tables` from the tests `tests/template/test_real_*.py`. Each table is what a
+Made by `make real-tables` from the tests `tests/template/test_real_tables.py`. Each table is what a
 package on the index ships, byte by byte where that is a CSV file (`requirements/tables.txt`, by
 hash). A test takes it from generation to the verdict without a traceback, and asserts task, roles,
 types and what is left out: for four of them with every change, for others at night (`make
@@ -50,8 +50,8 @@ def main() -> int:
     if len(sys.argv) > 1:
         return _write(Path(sys.argv[1]))
     with tempfile.TemporaryDirectory() as folder:
-        files = sorted(map(str, (ROOT / "tests/template").glob("test_real_*.py")))
-        command = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile", *files]
+        tests = str(ROOT / "tests/template/test_real_tables.py")
+        command = [sys.executable, "-m", "pytest", "-n", "auto", "--dist", "load", tests]
         done = subprocess.run(command, cwd=ROOT, env=os.environ | {OUT: folder}, check=False)
         return _write(Path(folder)) or done.returncode
 

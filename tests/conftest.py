@@ -34,8 +34,8 @@ Bake = Callable[..., BakedProject]
 # A file's tests share what they made, so they stay together; the longest files begin.
 LONGEST = (
     *("test_year.py", "test_release.py", "test_workflows_ci.py", "test_workflows_cd.py"),
-    *("test_workflows_ct.py", "test_played_day.py", "test_real_binary.py"),
-    *("test_real_regression.py", "test_real_multiclass.py", "test_three_tasks.py"),
+    *("test_workflows_ct.py", "test_played_day.py", "test_real_tables.py"),
+    "test_three_tasks.py",
 )
 
 

@@ -206,9 +206,9 @@ TABLES = BINARY | MULTICLASS | REGRESSION
 OFTEN = {"reviews", "penguins-raw", "airquality", "swiss"}
 
 
-def cases(tables: dict[str, Table]) -> list[Any]:
+def cases() -> list[Any]:
     """The names as cases of a test; those that are run at night alone are marked so."""
-    return [pytest.param(n, marks=() if n in OFTEN else pytest.mark.long) for n in tables]
+    return [pytest.param(n, marks=() if n in OFTEN else pytest.mark.long) for n in TABLES]
 
 
 def install(folder: Path) -> None:

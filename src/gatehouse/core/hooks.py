@@ -38,13 +38,14 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
         asked = Confined("gatehouse.core.hooks:there", root, module, function, sees=source)
         return asked if asked.found else None
     on_path(project)
+    source = (project / SOURCE).absolute()
     try:
         imported = importlib.import_module(f"{package.name}.{module}")
     except Exception as error:  # it is her code: it may raise anything
         said = f"{type(error).__name__}: {error}".partition("\n")[0][:200]
         raise InputError(
             "hook-import",
-            f"{_line(project, error, file)}: it cannot be imported ({said}): correct it",
+            f"{raised_at(error, str(file), source)}: it cannot be imported ({said}): correct it",
         ) from None
     if Path(imported.__file__ or "").resolve() != file.resolve():
         raise InputError(
@@ -66,7 +67,7 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
         except Exception as error:
             said = f"{function} ended with {type(error).__name__}"
             raise InputError(
-                "hook-raised", f"{_line(project, error, file)}: {said}: correct it"
+                "hook-raised", f"{raised_at(error, str(file), source)}: {said}: correct it"
             ) from None
 
     return own
@@ -107,25 +108,17 @@ def on_path(project: Project) -> None:
     importlib.invalidate_caches()
 
 
-def raised_at(error: Exception, path: str) -> str:
-    """Where in the one module ``path`` it was raised: the file, and the innermost line of it."""
+def raised_at(error: Exception, path: str, source: Path | None = None) -> str:
+    """Where in the user's code it was raised: the file, and the innermost line of hers.
+
+    Hers is the module ``path``, and what lies below ``source``, which is absolute.
+    """
     if isinstance(error, SyntaxError) and error.lineno:
         return f"{path}, line {error.lineno}"
-    own = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-    return f"{path}, line {own[-1]}" if own else path
-
-
-def _line(project: Project, error: Exception, file: Path) -> str:
-    """Where in the user's code it was raised: the file, and the innermost line of hers."""
-    if isinstance(error, SyntaxError) and error.lineno:
-        return f"{file}, line {error.lineno}"
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if Path(frame.filename).is_relative_to((project / SOURCE).absolute())
-    ]
-    if not own:
-        return str(file)
-    last = own[-1]
-    way = Path(last.filename).relative_to((project / SOURCE).absolute())
-    return f"{SOURCE / way}, line {last.lineno}"
+    found = path
+    for frame in traceback.extract_tb(error.__traceback__):
+        if source and Path(frame.filename).is_relative_to(source):
+            found = f"{SOURCE / Path(frame.filename).relative_to(source)}, line {frame.lineno}"
+        elif frame.filename == path:
+            found = f"{path}, line {frame.lineno}"
+    return found

@@ -1,17 +1,17 @@
-"""Real tables, regression: see real_tables.py for what they are, real_trial.py for what is asked."""
+"""Real tables: see real_tables.py for what they are, real_trial.py for what is asked."""
 
 from pathlib import Path
 
 import pytest
 from baked import BakedProject
 from conftest import Bake
-from real_tables import REGRESSION, cases, write
+from real_tables import TABLES, cases, write
 from real_trial import trial
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", cases(REGRESSION))
+@pytest.mark.parametrize("name", cases())
 def test_from_generation_to_verdict(
     name: str,
     packages: Path,
@@ -19,7 +19,7 @@ def test_from_generation_to_verdict(
     environments: BakedProject,
     tmp_path: Path,
 ) -> None:
-    table, source = REGRESSION[name], tmp_path / f"{name}.csv"
+    table, source = TABLES[name], tmp_path / f"{name}.csv"
     write(table, packages, source)
     project = bake(
         project_name=f"Real {name}", data=str(source), target=table.target, time_column=table.time
