@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from workflows import events
-from workflows.github import READ_TOKEN, FakeGitHub
+from workflows.github import READ_TOKEN, WRITE_TOKEN, FakeGitHub
 from workflows.runner import run
 
 SAMPLE = Path(__file__).parent / "workflows" / "sample"
@@ -207,3 +207,48 @@ def test_the_api_keeps_what_it_is_told(hub: FakeGitHub, tmp_path: Path) -> None:
     hub.broken["rulesets"] = 503
     assert gh(f"{home}/rulesets").returncode == 1
     assert [call.status for call in hub.calls] == [404, 200, 200, 201, 200, 200, 200, 200, 503]
+
+
+def status(hub: FakeGitHub, sha: str, token: str = WRITE_TOKEN, **said: str) -> int:
+    """A workflow says what it thinks of a commit; the answer's number."""
+    body = {"context": "pass", "state": "success"} | said
+    headers = {"authorization": f"token {token}"}
+    return hub.handle("POST", f"/repos/{hub.repository}/statuses/{sha}", body, headers).status
+
+
+def test_a_pull_request_is_merged_by_the_rules_alone(hub: FakeGitHub, work: Path) -> None:
+    """The status of a workflow, on the head commit, and somebody's approval; no dispatched job."""
+    head = commit(work, "third")
+    number = hub.open_pull(work, "topic")
+    about = {"event": "workflow_dispatch", "head_sha": head, "head_branch": "topic"}
+    hub.runs[7] = about | {"id": 7, "jobs": [{"name": "pass", "conclusion": "success"}]}
+    assert hub.blocked(number) == ["nobody else has approved it", "pass is expected"]
+    assert hub.mergeable(number, admin=True), "who works alone passes the rules"
+    assert status(hub, head, READ_TOKEN) == 403, "a fork's run may not"
+    assert status(hub, head, description="x" * 141) == 422
+    assert status(hub, head) == 201
+    hub.approvals[number].add("grace")
+    assert hub.mergeable(number)
+    hub.runs[7]["event"] = "pull_request"
+    hub.runs[7]["jobs"][0]["conclusion"] = "failure"
+    assert hub.blocked(number) == ["pass is failure"], "a job of that name counts, too"
+    commit(work, "fourth")
+    hub.update_pull(number, work)
+    assert hub.blocked(number) == ["nobody else has approved it", "pass is expected"]
+
+
+def test_owners_and_the_newest_main_are_asked_for(hub: FakeGitHub, work: Path) -> None:
+    (work / ".github/CODEOWNERS").write_text("* @ada\n/docs/\n", encoding="utf-8")
+    commit(work, "owners")
+    hub.push(work)
+    head = commit(work, "third")
+    number = hub.open_pull(work, "topic")
+    status(hub, head)
+    hub.approvals[number].add("grace")
+    assert hub.blocked(number) == ["an owner of README.md has to approve"]
+    hub.approvals[number].add("ada")
+    assert hub.mergeable(number)
+    git(work, "checkout", "--quiet", "HEAD^1")
+    commit(work, "meanwhile")
+    hub.push(work)
+    assert hub.blocked(number) == ["it is not on the newest main"]
