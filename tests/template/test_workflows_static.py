@@ -166,6 +166,8 @@ def test_shellcheck_finds_nothing(roots: dict[str, Path], tmp_path: Path) -> Non
                     scripts.add(step["run"])
         scripts |= {path.read_text(encoding="utf-8") for path in root.rglob("*.sh")}
     scripts.add((TEMPLATE / ".ci" / "run").read_text(encoding="utf-8"))
+    shipped = (TEMPLATE / "src/gatehouse/files").rglob("*.sh")
+    scripts |= {path.read_text(encoding="utf-8") for path in shipped}
     paths = []
     for number, script in enumerate(sorted(scripts)):
         paths.append(tmp_path / f"{number}.sh")
