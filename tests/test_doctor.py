@@ -350,3 +350,24 @@ def test_nothing_heavy_is_imported(healthy: Path) -> None:
         check=True,
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("rules", "status"),
+    [("deletion\nnon_fast_forward\nupdate", "ok"), ("deletion\nnon_fast_forward", "advice")],
+)
+def test_who_may_write_the_record_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str, status: str
+) -> None:
+    from gatehouse import doctor
+
+    gh = tmp_path / "gh"
+    gh.write_text(f"#!/bin/sh\ncat <<'EOF'\n{rules}\nEOF\n")
+    gh.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert [line.status for line in doctor.writers(Project(tmp_path), "environments")] == [status]
+    gh.write_text("#!/bin/sh\nexit 1\n")
+    assert list(doctor.writers(Project(tmp_path), "environments")) == []
+    gh.unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert list(doctor.writers(Project(tmp_path), "environments")) == []

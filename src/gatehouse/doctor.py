@@ -5,8 +5,10 @@
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,6 +226,23 @@ def release(project: Project) -> Lines:
     for name in record.ENVIRONMENTS:
         if now := record.read(project, name, top):
             yield Line(f"{name} has model {record.short(now.model)}", "ok")
+    if top and "github.com" in (git(project, "remote", "get-url", "origin") or ""):
+        yield from writers(project, record.BRANCH)
+
+
+def writers(project: Project, branch: str) -> Lines:
+    """Who may write the record, where GitHub can be asked."""
+    where = f"repos/{{owner}}/{{repo}}/rules/branches/{branch}"
+    words = ["gh", "api", where, "--jq", ".[].type"]
+    with suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=10, cwd=project.root
+        )
+        if "update" in done.stdout.split():
+            yield Line(f"workflows alone write the branch {branch}", "ok")
+        elif done.returncode == 0:
+            what = f"whoever may push can write the branch {branch}, and name any commit of main"
+            yield Line(what, "advice", "give few the right to push; docs/github.md says what else")
 
 
 def ejected(_: Project) -> Lines:

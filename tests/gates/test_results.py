@@ -3,10 +3,14 @@
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from gatehouse.core.project import Project
+
+if TYPE_CHECKING:
+    from gatehouse.gates.distrust import Recorded
 
 Commit = Callable[[str | None], str]
 
@@ -108,22 +112,65 @@ def test_what_was_not_committed_is_not_lost(commit: Commit) -> None:
     assert Path("dvc.lock").read_text() == lock("an hour of work")
 
 
-@pytest.mark.parametrize(
-    ("said", "here", "sentence"),
-    [
-        ("a", "a", ""),
-        ("a", "b", "records another model than the one judged here: `make pipeline`, commit it"),
-        (None, "b", "records no model: `make pipeline`"),
-        ("a", None, ""),
-    ],
-)
-def test_a_lock_that_says_something_else_is_noted(
-    commit: Commit, said: str | None, here: str | None, sentence: str
-) -> None:
-    from gatehouse.gates.distrust import note
+def judged(model: str | None) -> "Recorded":
+    """What is said where CI has made and judged this model."""
+    from gatehouse.gates.distrust import recorded
 
-    commit(said)
     Path("dvc.lock").unlink(missing_ok=True)
-    if here:
-        Path("dvc.lock").write_text(lock(here))
-    assert (sentence in note(Project())) if sentence else (note(Project()) == "")
+    if model:
+        Path("dvc.lock").write_text(lock(model))
+    found = recorded(Project())
+    git("reset", "--quiet", "--hard")
+    return found
+
+
+def test_the_model_that_was_judged_is_the_one_recorded(commit: Commit) -> None:
+    commit("old")
+    git("switch", "--quiet", "-c", "change")
+    commit("new")
+    assert judged("new") == ("", "")
+    assert judged(None) == ("", ""), "nothing was made"
+
+
+@pytest.mark.parametrize("said", ["elsewhere", None])
+def test_attack_a_lock_that_records_another_model(commit: Commit, said: str | None) -> None:
+    """ATTACK: dvc.lock of the change names a weak model, or none, while CI makes and judges a good one | the gate closes where a change records another model than the one judged"""
+    commit("old")
+    git("switch", "--quiet", "-c", "change")
+    commit(said)
+    reason, note = judged("made")
+    assert "records another model" in reason
+    assert "`make pipeline`, commit dvc.lock, `make push`" in reason
+    assert note == ""
+
+
+def test_attack_the_model_before_is_recorded_once_more(commit: Commit) -> None:
+    """ATTACK: dvc.lock is set back to an older, weaker model that was blessed once | the same: it is not the one judged"""
+    commit("weak")
+    commit("good")
+    git("switch", "--quiet", "-c", "change")
+    commit("weak")
+    assert "records another model (weak)" in judged("good").reason
+
+
+def test_a_change_that_records_nothing_is_told_that_nothing_is_released(
+    commit: Commit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit("old")
+    git("switch", "--quiet", "-c", "change")
+    commit("old")
+    assert "CD releases nothing: `make pipeline`" in judged("made").note
+    monkeypatch.setenv("GITHUB_RUN_ID", "7")
+    assert "`gatehouse github take 7`" in judged("made").note
+    monkeypatch.setenv("CANDIDATE_RUN", "5")
+    assert judged("made") == ("", judged("made").note)
+    assert "`gatehouse github take 5`" in judged("made").note
+
+
+def test_what_is_merged_is_noted_and_no_failure(commit: Commit) -> None:
+    """A runner of another kind, or a first push from another kind of machine."""
+    commit("first")
+    assert judged("made").reason == ""
+    assert "releases nothing" in judged("made").note
+    commit("second")
+    assert judged("made").reason == ""

@@ -39,6 +39,7 @@ class FakeGitHub:
         self.repositories: dict[str, dict[str, Any]] = {}
         self.things: dict[str, Any] = {}  # by path below the repository
         self.taken: set[str] = set()
+        self.organisations: dict[int, Any] | None = None  # rulesets by number, where it has any
         self.down = False
         self.scopes: str | None = "gist, read:org, repo, workflow"  # None: no classic token
         self.said: dict[str, list[merging.Said]] = defaultdict(list)  # by commit
@@ -92,6 +93,8 @@ class FakeGitHub:
         if path == "user":
             return 200, ME
         owner, _, rest = path.partition("/")
+        if owner == "orgs" and "/rulesets" in rest:
+            return self.organisation(method, rest.partition("/rulesets")[2].strip("/"), body)
         if owner in ("user", "orgs"):
             return self.create("ada" if owner == "user" else rest.split("/")[0], body)
         name, rest = "/".join(path.split("/")[1:3]), "/".join(path.split("/")[3:])
@@ -106,6 +109,16 @@ class FakeGitHub:
             return 422, {"message": "Repository creation failed.", "errors": [error]}
         self.add(name, private=body["private"])
         return 201, self.repositories[name]
+
+    def organisation(self, method: str, number: str, body: Any) -> Answer:
+        """Rulesets of an organisation; a person, a cheap plan or a weak token has none."""
+        if self.organisations is None:
+            return 404, MISSING
+        if method == "GET":
+            listed = [{"id": n, "name": each["name"]} for n, each in self.organisations.items()]
+            return 200, self.organisations[int(number)] if number else listed
+        self.organisations[int(number or len(self.organisations) + 1)] = body
+        return 201, body
 
     def below(self, about: dict[str, Any], method: str, path: str, body: Any) -> Answer:
         cheap = about["private"] and self.plan == "free"

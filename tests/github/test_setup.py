@@ -576,3 +576,23 @@ def test_it_needs_no_package(project: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "--dry-run" in done.stdout
+
+
+def test_an_organisation_leaves_the_records_to_workflows(setup: Setup, github: FakeGitHub) -> None:
+    github.organisations = {}
+    code, said = setup()
+    assert code == 0, said
+    assert "done    ruleset records of flight-delays, of the organisation\n" in said
+    [ruleset] = github.organisations.values()
+    conditions = ruleset["conditions"]
+    assert conditions["repository_name"]["include"] == ["flight-delays"]
+    assert {*conditions["ref_name"]["include"]} == {
+        f"refs/heads/{name}" for name in ("environments", "monitoring")
+    }
+    assert {"creation", "update"} <= {rule["type"] for rule in ruleset["rules"]}
+    always = [who for who in ruleset["bypass_actors"] if who["bypass_mode"] == "always"]
+    assert [(who["actor_type"], who["actor_id"]) for who in always] == [("Integration", 15368)]
+    assert setup()[1].endswith("no change\n")
+    github.organisations[1]["enforcement"] = "disabled"
+    assert "1 changes" in setup()[1]
+    assert github.organisations[1]["enforcement"] == "active"

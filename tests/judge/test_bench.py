@@ -120,21 +120,18 @@ def test_attack_a_handed_file_is_a_link_or_huge(here: Project) -> None:
 
 def test_attack_the_evaluation_writes_another_truth(here: Project) -> None:
     """ATTACK: the user's evaluation writes a metric that the model has not | the judge's own number counts, and the difference is said"""
-    lock = "schema: '2.0'\nstages:\n  train:\n    outs:\n    - path: model\n      md5: abc.dir\n"
-    Path("dvc.lock").write_text(lock)
     Path("handed").mkdir()
     said = {"test": {"rows": 10, "skill": 0.9, "r2": None}}
     Path("metrics.json").write_text(json.dumps(said))
     Path("handed/metrics.json").write_text(json.dumps(said))
-    assert bench._differences(here, "abc.dir") == []
+    assert bench._differences(here) == []
     said["test"]["skill"] = 0.99
     Path("handed/metrics.json").write_text(json.dumps(said))
-    [note] = bench._differences(here, "abc.dir")
+    [note] = bench._differences(here)
     assert "skill 0.99" in note and "0.9" in note
-    assert len(bench._differences(here, "other.dir")) == 2
     for text in ("[]", "no json", '{"test": 3}'):
         Path("handed/metrics.json").write_text(text)
-        assert len(bench._differences(here, "abc.dir")) == 1
+        assert len(bench._differences(here)) == 1
 
 
 @pytest.mark.parametrize("source", ["/etc/passwd", "../secret.csv", "data/../../x.csv", "x.csv"])

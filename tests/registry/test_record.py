@@ -18,6 +18,7 @@ from gate_files import put
 from records import candidate, digest, tip
 from repositories import git, refused
 
+from gatehouse.core.digests import file_digest
 from gatehouse.core.project import Project
 
 Clone = Callable[[str], Path]
@@ -284,14 +285,29 @@ def test_an_image_of_this_machine_alone_goes_by_its_id(here: Path, origin: Path)
 @pytest.mark.gate("promotion", "one model in blessing, image and lock", "closed")
 def test_a_model_whose_lock_nobody_committed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1")
-    lock = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text(lock.replace(digest("v1")[:32], "f" * 32))
-    refused(promote, 1, "has another model or blessing", "commit dvc.lock")
-    Path("dvc.lock").unlink()
-    refused(promote, 1, "has another model or blessing", "commit dvc.lock")
+    image = json.loads(Path("reports/image.json").read_text())
+    candidate("v2")
+    other = git("rev-parse", "HEAD")
+    candidate("v1")
+    put("reports/image.json", image | {"commit": other})
+    refused(promote, 1, "has another model", "commit dvc.lock")
+    git("rm", "--quiet", "--cached", "dvc.lock")
+    git("commit", "--quiet", "--message", "No lock")
+    git("push", "--quiet", "origin", "HEAD:main")
+    put("reports/image.json", image | {"commit": git("rev-parse", "HEAD")})
+    refused(promote, 1, "has another model", "commit dvc.lock")
     candidate("v1", commit="0" * 40)
     refused(promote, 1, "dvc.lock of commit 0000000 has another model")
     assert commits(origin) == []
+
+
+def test_a_blessing_that_ci_wrote_anew_is_the_same_model(here: Path, origin: Path) -> None:
+    """The champion of then, the judge or the day may differ: the model is what is recorded."""
+    candidate("v1")
+    put("blessing.json", json.loads(Path("blessing.json").read_text()) | {"rows": 1})
+    image = json.loads(Path("reports/image.json").read_text())
+    put("reports/image.json", image | {"blessing": file_digest(Path("blessing.json"))})
+    assert promote() == 0
 
 
 @pytest.mark.gate("promotion", "in staging before production", "closed")
@@ -780,19 +796,8 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], bytes]:
 
 def kept_by_dvc(stored: dict[tuple[str, str], bytes], version: str, champion: str = "") -> str:
     """A candidate whose lock records what is really there, released; its commit."""
-    from gatehouse.vcs.dvc import md5_of
-
     candidate(version, champion)
-    made = {path: md5_of(Path(path)) for path in ("model", "blessing.json")}
-    listed = [{"path": path, "md5": md5} for path, md5 in made.items()]
-    Path("dvc.lock").write_text(json.dumps({"stages": {"train": {"outs": listed}}}))
-    git("commit", "--quiet", "--all", "--message", "As it is")
-    git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     commit = git("rev-parse", "HEAD")
-    put(
-        "reports/image.json",
-        json.loads(Path("reports/image.json").read_text()) | {"commit": commit},
-    )
     for to in ("staging", "production"):
         assert promote(to) == 0
     for path in [*Path("model").iterdir(), Path("blessing.json")]:

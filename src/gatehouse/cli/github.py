@@ -7,6 +7,7 @@ import typer
 
 from .app import HERE, PROJECT, app, verb
 from .run import own as another
+from .run import program
 
 github = typer.Typer(help="What GitHub's workflows call, and `setup`.", no_args_is_help=True)
 app.add_typer(github, name="github", rich_help_panel=PROJECT)
@@ -141,3 +142,17 @@ def alerts(what: Annotated[Alert, typer.Argument(help="Which.")] = Alert.passed)
     from gatehouse.github import alerts
 
     return alerts.stopped(HERE) if what is Alert.stopped else alerts.after_pass(HERE)
+
+
+@verb(PANEL, on=github)
+def take(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The number in a run's address.")],
+) -> int:
+    """Put the model that a run of CI made in place of this machine's, and record it."""
+    from gatehouse.github.take import take
+
+    return take(
+        HERE,
+        run,
+        lambda until: program(*another("pipeline", *(["--until", until] if until else []))),
+    )

@@ -5,14 +5,16 @@ So CI takes the lock that was there before the change: a stage whose inputs are 
 passed over, any other is run. What the change says of itself is held against that afterwards.
 """
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
 from gatehouse.vcs.dvc import outs
-from gatehouse.vcs.git import before, git
+from gatehouse.vcs.git import base_ref, before, git
 
 LOCK = Path("dvc.lock")
 
@@ -35,15 +37,45 @@ def distrust(project: Project) -> int:
     return GOOD
 
 
-def note(project: Project) -> str:
-    """Where the committed lock records another model than the one here, a sentence on it."""
-    said = outs(git(project, "show", f"HEAD:./{LOCK}") or "").get("model")
-    here = (
-        outs((project / LOCK).read_text(encoding="utf-8")).get("model")
-        if (project / LOCK).exists()
-        else None
+class Recorded(NamedTuple):
+    """What is wrong with the model that a change records: it closes the gate, or is noted."""
+
+    reason: str = ""
+    note: str = ""
+
+
+def recorded(project: Project) -> Recorded:
+    """Hold the model that the committed lock records against the one made and judged here.
+
+    Models are compared by digest, and nothing else of the lock: its verdict depends on the day. A
+    change that brings another closes, since the lock of main says who is champion, and CD releases
+    nothing else. One that brings none, and what is on the base branch already, is noted.
+    """
+    here = project / LOCK
+    made = outs(here.read_text(encoding="utf-8")).get("model") if here.exists() else None
+    said, was = outs(git(project, "show", f"HEAD:./{LOCK}") or "").get("model"), before(project)
+    old = outs(git(project, "show", f"{was}:./{LOCK}") or "").get("model") if was else None
+    base = base_ref(project) or "HEAD"
+    merged = git(project, "merge-base", "--is-ancestor", "HEAD", base) is not None
+    return held(said, made, old, merged=merged)
+
+
+def held(said: str | None, made: str | None, old: str | None, *, merged: bool) -> Recorded:
+    """The same of the models by their digests: what the lock says, what was judged, and what the
+    lock said before; ``merged``, where it is on the base branch already.
+    """
+    if not made or said == made:
+        return Recorded()
+    run = os.environ.get("CANDIDATE_RUN") or os.environ.get("GITHUB_RUN_ID")
+    mend = f"`gatehouse github take {run}`" if run else "`make pipeline`"
+    mend += f", commit {LOCK}, `make push`"
+    if said == old or merged:
+        return Recorded(
+            note=f"{LOCK} of this commit does not record the model that was judged here, so CD "
+            f"releases nothing: {mend}"
+        )
+    both = f"another model ({(said or 'none')[:7]}) than the one made and judged here ({made[:7]})"
+    return Recorded(
+        f"{LOCK} of this change records {both}, as another kind of machine makes it or as somebody "
+        f"wrote it: {mend}"
     )
-    if not here or said == here:
-        return ""
-    what = "another model than the one judged here" if said else "no model"
-    return f"the dvc.lock of this change records {what}: `make pipeline`, commit it, `make push`"

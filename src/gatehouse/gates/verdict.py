@@ -50,18 +50,22 @@ def collect(project: Project) -> dict[str, Any]:
     verdict["loosened"] = found if in_ci else []
     verdict["judging"] = owned.told(*changed(project), loosened=found)
     verdict["own"] = own_stages.replaced(project)
-    verdict["notes"] = [note for note in [results.note(project)] if note] if in_ci else found
-    if (project / EXAM).exists():
-        exam = read_json(project / EXAM)
+    verdict["notes"], verdict["recorded"] = ([] if in_ci else found), ""
+    exam = read_json(project / EXAM) if (project / EXAM).exists() else None
+    if exam:
         verdict["loosened"], verdict["notes"] = exam["reasons"], exam["notes"]
-        verdict["judging"] = exam["judging"]
+        verdict["judging"], verdict["recorded"] = exam["judging"], exam["recorded"]
     said = verdict["loosened"]
     verdict["reasons"] = said + [f"data gate: {reason}" for reason in data_gate["reasons"]]
     no_model = said and not (project / blessing.BLESSING).exists()
     if data_gate["open"] is not True or no_model:
         return verdict
     verdict["blessing"] = judged = read_json(project / blessing.BLESSING)
+    if in_ci and not exam:
+        verdict["recorded"], note = results.recorded(project)
+        verdict["notes"] += [note] if note else []
     verdict["reasons"] = verdict["loosened"] + judged["reasons"]
+    verdict["reasons"] += [verdict["recorded"]] if verdict["recorded"] else []
     if judged["model_digest"] != model_digest(project / MODEL):
         verdict["reasons"].append("the model in model/ is not the one that was judged")
     if stale := stale_stages(project):

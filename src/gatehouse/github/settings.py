@@ -19,6 +19,7 @@ from .api import call, reason
 from .oidc import NEEDS, address
 
 PATH, RULESETS = ".github/settings.json", ".github/ruleset"
+WRITERS = ".github/organisation-ruleset.json"
 FORMS = {"settings": list, "environments": dict, "variables": dict}
 NAMED_BRANCHES = {"protected_branches": False, "custom_branch_policies": True}
 
@@ -101,6 +102,27 @@ def apply(project: Project, run: Run, wanted: dict[str, Any]) -> None:
         if where == "/rulesets" or not holds(ruleset, run.read(where)[1]):
             method = "POST" if where == "/rulesets" else "PUT"
             run.write(f"ruleset {ruleset.get('name')}", method, run.path + where, ruleset)
+    _writers(project, run)
+
+
+def _writers(project: Project, run: Run) -> None:
+    """Leave the branches of records to workflows, where an organisation has rulesets.
+
+    A repository's own take no GitHub Actions among those who may pass them; `doctor` says so.
+    """
+    owner, _, name = run.path.removeprefix("repos/").partition("/")
+    home = f"orgs/{owner}/rulesets"
+    status, listed = call("GET", f"{home}?per_page=100")
+    if status != 200:
+        return
+    ruleset = _read(project, WRITERS)
+    ruleset["name"] = f"{ruleset.get('name')} of {name}"
+    ruleset.setdefault("conditions", {})["repository_name"] = {"include": [name], "exclude": []}
+    ids = {each["name"]: each["id"] for each in listed or []}
+    where = f"{home}/{ids[ruleset['name']]}" if ruleset["name"] in ids else home
+    if where == home or not holds(ruleset, call("GET", where)[1]):
+        what = f"ruleset {ruleset['name']}, of the organisation"
+        run.write(what, "POST" if where == home else "PUT", where, ruleset)
 
 
 def _read(project: Project, name: str) -> dict[str, Any]:

@@ -10,8 +10,10 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypedDict
 
 import yaml
 
@@ -21,7 +23,7 @@ from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json, read_section, read_yaml, write_json, write_text
 from gatehouse.core.hooks import CONFINED
 from gatehouse.core.project import Project
-from gatehouse.gates import own_stages, thresholds
+from gatehouse.gates import distrust, own_stages, thresholds
 from gatehouse.gates.own_stages import LEAVES
 from gatehouse.gates.verdict import EXAM
 from gatehouse.vcs.dvc import outs
@@ -34,6 +36,15 @@ SIZES = {CARD: 16 << 20, WEIGHTS: 2 << 30, ONNX: 2 << 30}  # bytes of a model's 
 DATA = 8 << 30  # bytes of a dataset that own code made
 PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
 MOST, CLOSE = 10, 1e-6  # differences told; what two machines may differ by
+
+
+class Exam(TypedDict):
+    """``reports/exam.json``: what the judge has to say beside the gates."""
+
+    reasons: list[str]
+    notes: list[str]
+    judging: list[str]
+    recorded: str
 
 
 def hand_over(project: Project) -> str:
@@ -67,18 +78,23 @@ def judge(project: Project, head: str) -> int:
     source_inside(project)
     changes, before, after = change.seen(project, tree)
     judging = owned.told(changes, before, after, loosened=reasons)
-    claimed = outs(git(project, "show", f"{tree}:./dvc.lock") or "").get("model")
-    return _run(project, {"reasons": reasons, "notes": notes, "judging": judging}, claimed)
+    exam: Exam = {"reasons": reasons, "notes": notes, "judging": judging, "recorded": ""}
+    return _run(project, exam, partial(distrust.held, _model(project, tree), merged=False))
 
 
 def judge_here(project: Project) -> int:
     """Judge the commit that is checked out, a commit of the base branch itself."""
-    claimed = outs(git(project, "show", "HEAD:./dvc.lock") or "").get("model")
-    return _run(project, {"reasons": [], "notes": [], "judging": []}, claimed)
+    exam: Exam = {"reasons": [], "notes": [], "judging": [], "recorded": ""}
+    return _run(project, exam, partial(distrust.held, _model(project, "HEAD"), merged=True))
 
 
-def _run(project: Project, exam: dict[str, list[str]], claimed: str | None) -> int:
-    reasons, notes = exam["reasons"], exam["notes"]
+def _model(project: Project, where: str) -> str | None:
+    """The digest of the model that the lock of a commit or tree records."""
+    return outs(git(project, "show", f"{where}:./{LOCK}") or "").get("model")
+
+
+def _run(project: Project, exam: Exam, held: Callable[..., distrust.Recorded]) -> int:
+    reasons, notes, before = exam["reasons"], exam["notes"], _model(project, "HEAD")
     pipeline = read_yaml(project / PIPELINE)
     handed = _handed(project)
     if own := own_stages.replaced(project):
@@ -90,7 +106,7 @@ def _run(project: Project, exam: dict[str, list[str]], claimed: str | None) -> i
     (project / LOCK).unlink(missing_ok=True)
     os.environ[CONFINED] = "1"
     verb = (sys.executable, "-P", "-m", "gatehouse.cli")
-    write_json(project / EXAM, exam)
+    write_json(project / EXAM, dict(exam))
     _call(*verb, "data")
     if by_own:
         _place(project / HANDED / DATASET.name, project / DATASET, DATA)
@@ -105,8 +121,10 @@ def _run(project: Project, exam: dict[str, list[str]], claimed: str | None) -> i
             (project / MODEL / name).unlink(missing_ok=True)
         _dvc("commit", "--quiet", "--force", "train")
         code = _dvc("repro", "--no-run-cache", "blessing", may_close=True)
-        notes += _differences(project, claimed)
-    write_json(project / EXAM, exam)
+        made = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
+        exam["recorded"], note = held(made, before)
+        notes += [note] * bool(note) + _differences(project)
+    write_json(project / EXAM, dict(exam))
     if code not in (GOOD, CLOSED):
         return code
     code = _call(*verb, "gate", may_close=True)
@@ -188,15 +206,9 @@ def _place(file: Path, to: Path, most: int) -> None:
     shutil.copyfile(file, to, follow_symlinks=False)
 
 
-def _differences(project: Project, claimed: str | None) -> list[str]:
+def _differences(project: Project) -> list[str]:
     """What the candidate says of itself and the judge found otherwise."""
     told = []
-    here = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
-    if claimed != here:
-        what = "another model than the one that was judged" if claimed else "no model"
-        told.append(
-            f"the dvc.lock of this change records {what}: `make pipeline`, commit it, `make push`"
-        )
     try:
         theirs = read_json(project / HANDED / METRICS.name)["test"]
         ours = read_json(project / METRICS)["test"]

@@ -128,6 +128,7 @@ def _bring(
             get("blessing.json", folder / "blessing.json")
             blessing = read_json(folder / "blessing.json")
         if blessing.get("blessed") is not True:
+            say(f"champion: the model of {commit[:9]} is passed over, its blessing says no")
             return False
         get("model", folder / "model")
         digest = model_digest(folder / "model")

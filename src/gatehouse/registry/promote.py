@@ -20,7 +20,7 @@ from gatehouse.core.files import read_json
 from gatehouse.core.layout import BLESSING
 from gatehouse.core.project import Project
 from gatehouse.report.markdown import plain
-from gatehouse.vcs.dvc import outs
+from gatehouse.vcs.dvc import md5_of, outs
 from gatehouse.vcs.git import MAIN, git, on_main
 
 from . import mirror, record
@@ -200,12 +200,11 @@ def _release(project: Project, why: str) -> tuple[Record, Blessing]:
         )
     # Who compares with this release, or looks why it is as it is, finds it by its commit.
     there = outs(git(project, "show", f"{wanted.commit}:{LOCK}") or "")
-    here = outs((project / LOCK).read_text(encoding="utf-8") if (project / LOCK).exists() else "")
-    if any(path not in here or here[path] != there.get(path) for path in ("model", str(BLESSING))):
+    if there.get("model") != md5_of(project / MODEL):
         raise Stop(
             "model-not-of-lock",
-            f"{LOCK} of commit {wanted.commit[:7]} has another model or blessing: commit {LOCK}, "
-            "then `make image`",
+            f"{LOCK} of commit {wanted.commit[:7]} has another model: commit {LOCK}, then "
+            "`make image`",
             CLOSED,
         )
     if not on_main(project, wanted.commit):

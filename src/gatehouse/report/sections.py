@@ -86,7 +86,8 @@ def _own(facts: Facts) -> str:
 
 def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
     reasons, loosened = facts["reasons"], len(facts["loosened"])
-    known = loosened + len(judged.get("reasons", []))
+    recorded = bool(judged and facts["recorded"])
+    known = loosened + len(judged.get("reasons", [])) + recorded
     if facts["open"]:
         count, rows = len(facts["rules"]), number(judged.get("rows"))
         if not count or not all(rule["passed"] is True for rule in facts["rules"]):
@@ -97,6 +98,8 @@ def _verdict(facts: Facts, judged: Facts) -> tuple[str, list[str]]:
         head, reasons = "⚠️ Stale", reasons[known:] + reasons[:known]
     elif loosened:
         head = "❌ Thresholds loosened"
+    elif recorded and len(reasons) == 1:
+        head = "❌ Another model recorded"
     lines = [show(r.removeprefix("data gate: "), TEXT) for r in reasons] or [
         "no reason was recorded"
     ]
