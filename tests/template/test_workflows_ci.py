@@ -136,7 +136,9 @@ def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
 
     laptop.replace("params.yaml", trees(3), AUTO)
     laptop.replace("params.yaml", "seed: 0\n\ningest", "seed: 1\n\ningest")
+    laptop.make("pipeline")
     commit(laptop, "Another seed")
+    laptop.make("push")
     hub.update_pull(number, laptop.path)
     begun = events.pull_request(hub, number)
     done = ci(hub, begun)
@@ -147,8 +149,7 @@ def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
     assert told.results == JUDGED, told.text
     second = the_comment(hub, number)
     assert second.startswith("## ✅ Blessed: 3 of 3 rules hold on 500 test rows")
-    assert "the dvc.lock of this change records another model" in second
-    assert "of this change records" not in first
+    assert "of this change records" not in second
     assert agreed(hub, number)
 
 

@@ -34,8 +34,8 @@ def hook(project: Project, module: str, function: str) -> Callable[..., Any] | N
     if confined():
         from .confine import Confined
 
-        root, source = str(project.root.resolve()), (project / SOURCE,)
-        asked = Confined("gatehouse.core.hooks:there", root, module, function, sees=source)
+        words = str(project.root.resolve()), module, function
+        asked = Confined("gatehouse.core.hooks:there", *words, sees=(project / SOURCE,))
         return asked if asked.found else None
     on_path(project)
     source = (project / SOURCE).absolute()
