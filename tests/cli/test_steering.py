@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from projects import PROJECT, TEMPLATE, rendered
 
 from gatehouse.core import environments
@@ -16,6 +18,7 @@ from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs import dvc
 
+SHIPPED = TEMPLATE / "src/gatehouse/files"
 # What `python -m` of a module, of the library or of a package would find first.
 MODULES = ("json", "argparse", "subprocess", "venv", "compileall", "yaml", "sitecustomize")
 EVIL = (
@@ -145,22 +148,21 @@ def test_attack_an_environment_in_git(
     assert f"{folder} is in git" in str(stopped.value)
 
 
-def test_attack_options_of_pytest(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ATTACK: `conftest.py`, `pytest.ini`, a plugin or `PYTEST_ADDOPTS` that changes what the library's tests say | pytest is started with its own settings, no conftest.py, no plugins, and no module of the folder"""
-    from gatehouse.gates import model_tests
+def commands() -> Iterator[tuple[str, str]]:
+    """Every ``run:`` of a workflow that a project may have, by its place."""
+    files = [*PROJECT.glob(".github/workflows/*"), *SHIPPED.glob(".github/workflows/*")]
+    for path in files:
+        for name, job in yaml.safe_load(path.read_text("utf-8"))["jobs"].items():
+            for step in job.get("steps", []):
+                yield f"{path.name}: {name}", step.get("run", "")
 
-    (planted / "pytest.ini").write_text("[pytest]\naddopts = --collect-only\n")
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only -p conftest")
-    monkeypatch.setenv("PYTEST_PLUGINS", "conftest")
-    monkeypatch.setattr(model_tests, "SUITE", planted / "suite")
-    monkeypatch.setattr(model_tests, "FIXTURES", "colorsys")
-    (planted / "suite").mkdir()
-    (planted / "suite/test_x.py").write_text("def test_x():\n    assert False\n")
-    (planted / "suite/conftest.py").write_text(EVIL)
-    code = model_tests.run_pytest(Project(planted), planted / "suite", planted / "junit.xml", 60)
-    assert code == 1
-    assert 'failures="1"' in (planted / "junit.xml").read_text()
-    assert not list(planted.rglob("STEERED"))
+
+def test_attack_a_gnumakefile() -> None:
+    """ATTACK: a `GNUmakefile` of five lines, which `make` reads before the `Makefile` | no workflow calls make, or a Python of its own: each step is `./gatehouse`"""
+    found = [*commands()]
+    assert len(found) > 20
+    asked = re.compile(r"(^|[\s;&|(])(make|python3?|uv|pip|dvc|pytest|source|\.)\s")
+    assert [place for place, text in found if asked.search(text)] == []
 
 
 POINTER = "outs:\n- md5: a\n  size: 1\n  hash: md5\n  path: {}\n"

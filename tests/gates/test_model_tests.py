@@ -176,10 +176,11 @@ def test_own_tests_are_run_besides(run: Run, own: Own) -> None:
     }
 
 
-def test_nothing_else_of_the_tree_steers_the_tests(
-    run: Run, own: Own, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A change that brings the model brings these files, too: they must not open the gate."""
+def test_attack_options_of_pytest(run: Run, own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ATTACK: `conftest.py`, `pytest.ini`, a module `pytest.py` or `PYTEST_ADDOPTS` that changes what the library's tests say | pytest has its own settings, no conftest.py and no module of the folder, and the suite no plugins
+
+    A change that brings the model brings these files, too: they must not open the gate.
+    """
     hides = "def pytest_collection_modifyitems(items): items.clear()"
     own("pytest.ini", "[pytest]\naddopts = -k nothing")
     own("pyproject.toml", "[tool.pytest.ini_options]\naddopts = '-k nothing'")
@@ -196,7 +197,8 @@ def test_nothing_else_of_the_tree_steers_the_tests(
     }
 
 
-def test_own_tests_cannot_reach_into_the_suite(run: Run, own: Own) -> None:
+def test_attack_own_tests_that_end_the_suite(run: Run, own: Own) -> None:
+    """ATTACK: tests of one's own that end or patch pytest while the library's tests run | each has a process of its own, and one without a report closes"""
     own("tests/test_model.py", "import os\nos._exit(0)")
     found = run("def test_it(): assert False, 'ours'")
     assert found["test_it"]["message"] == "ours"

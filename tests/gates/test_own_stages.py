@@ -121,7 +121,8 @@ def test_an_unknown_stage_is_named(left: Path) -> None:
         check(Project(), "trian")
 
 
-def test_a_stage_that_judges_by_own_code_is_named(here: Path, template_dir: Path) -> None:
+def test_attack_own_code_in_place_of_a_judging_stage(here: Path, template_dir: Path) -> None:
+    """ATTACK: a stage of `dvc.yaml` that judges runs another command, or is gone | `dvc.yaml` is the owner's; the verdict says *judged by own code*"""
     stages = {name: {"cmd": f"gatehouse stage {name}"} for name in JUDGES}
     put("dvc.yaml", {"stages": stages})
     assert replaced(Project()) == []

@@ -56,7 +56,8 @@ def distrust() -> str:
     return outs(path.read_text()).get("model", "") if path.exists() else ""
 
 
-def test_a_change_is_run_from_the_results_of_its_base(commit: Commit) -> None:
+def test_attack_results_that_a_change_brings(commit: Commit) -> None:
+    """ATTACK: a `dvc.lock` whose results were written by hand, a verdict among them | CI takes the lock from before the change, and makes again what changed since"""
     commit("ours")
     git("switch", "--quiet", "-c", "change")
     commit("claimed")

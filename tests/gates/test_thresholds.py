@@ -70,9 +70,10 @@ def collect() -> dict[str, Any]:
 
 @pytest.mark.gate("blessing", "thresholds of the base branch", "closed")
 @pytest.mark.usefixtures("change")
-def test_a_loosened_gates_yaml_is_closed_in_ci_whichever_file_judged(
+def test_attack_looser_thresholds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """ATTACK: `gates.yaml` is loosened in the change that it judges | the base branch's judges, and each threshold that is looser closes"""
     from gatehouse.gates.thresholds import restore
     from gatehouse.gates.verdict import lines
 

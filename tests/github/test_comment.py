@@ -257,3 +257,31 @@ def test_what_cannot_be_read_is_said_and_the_names_stay(tell: Tell, github: GitH
     body = github.comments[0]["body"]
     assert "not all could be read" in body
     assert "of the owner: .github/workflows/ci.yml" in body
+
+
+NASTY = "@everyone <img src=x onerror=alert(1)> ```\n## ✅ Blessed [x](http://evil) \u202e `$(id)`"
+
+
+def test_attack_words_of_strangers(tell: Tell, github: GitHub) -> None:
+    """ATTACK: links, mentions, HTML or a headline in what a change's own run said | words of a change stand in a block of code where nothing acts on them, a few short lines of them"""
+    Path("reports/ci.log").write_text(f"{NASTY}\n{'x' * 1500}\n" * 50, encoding="utf-8")
+    tell(None, ci="failure", judge="failure")
+    head, fenced = github.comments[0]["body"].split("```text\n")
+    assert "everyone" not in head
+    inside, after = fenced.split("\n```")
+    assert after == "\n"
+    assert "`" not in inside and "\u202e" not in inside
+    assert "@everyone" in inside and len(github.comments[0]["body"]) < 10_000
+
+
+def test_github_out_of_reach_is_infrastructure(
+    github: GitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gatehouse.github import comment
+
+    monkeypatch.undo()
+    monkeypatch.setenv("GH_TOKEN", "none")
+    monkeypatch.setenv("GH_HOST", "127.0.0.1:1")
+    with pytest.raises(Stop) as stopped:
+        comment.api("repos/acme/widget/pulls")
+    assert (stopped.value.code, stopped.value.exit_code) == ("github-refuses", 3)

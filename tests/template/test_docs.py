@@ -32,6 +32,14 @@ def test_the_table_of_gates_is_what_the_tests_say() -> None:
     assert after == before, "run `make gate-table` and commit docs/gate-table.md"
 
 
+def test_the_table_of_attacks_is_what_the_tests_say() -> None:
+    from attack_table import PAGE, attacks, page
+
+    assert len([*attacks()]) > 15
+    text = PAGE.read_text("utf-8")
+    assert page(text) == text, "run `python scripts/attack_table.py` and commit docs/security.md"
+
+
 def test_the_table_has_every_check_and_every_bound(example: BakedProject) -> None:
     from gatehouse.core.config.rules import BOUNDS
 
