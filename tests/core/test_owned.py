@@ -137,6 +137,8 @@ def test_attack_another_judge(now: str | None, said: str) -> None:
     lock, was = "requirements/train.txt", pinned("2.0.0", "a")
     before, after = {lock: was}, {lock: now} if now else {}
     assert said in owned.told([Change(lock)], of(before), of(after))[0]
+    with_science = owned.told([Change(lock), Change("src/a.py")], of(before), of(after))
+    assert "better changed alone" in with_science[1]
     same = owned.told([Change(lock)], of(before), of({lock: was + "more==1\n"}))
     assert same == [f"of the owner: {lock}"]
 

@@ -223,6 +223,7 @@ SAID = """
 
 ```text
 the pin of gatehouse-ml, 2.0.0, is now 2.1.0 in requirements/train.txt
+a pin is better changed alone: then two judges speak of the same model
 tests are gone or skipped: test_b, test_c
 of the owner: .github/workflows/ci.yml, requirements/train.txt, GNUmakefile
 no longer in its place: params.yaml (now docs/x.md)

@@ -130,7 +130,10 @@ def told(
     cannot be read. ``loosened``: what ``gates.thresholds`` says. The names in a line are whatever
     somebody called her files: show them where nothing acts on them.
     """
-    lines = [*_pins(changes, before, after), *loosened]
+    lines = [*_pins(changes, before, after)]
+    if lines and not all(owned(name) for change in changes for name in change.names):
+        lines.append("a pin is better changed alone: then two judges speak of the same model")
+    lines += loosened
     if gone := _tests_gone(changes, before, after):
         lines.append(f"tests are gone or skipped: {_some(gone)}")
     # What was there before comes first: many new files hide no other.

@@ -84,17 +84,9 @@ def build(project: Project, labels: dict[str, str], base: str) -> str:
     _install(project, site, PLATFORMS[architecture])
     for where, inside in ((site, "/app/site"), (files / "src", "/app/src")):
         # A hash of the source in place of its time: the same in every build.
-        how = ("--invalidation-mode", "unchecked-hash", "-s", str(where), "-p", inside)
-        compile_ = [
-            str(environments.python("serve")),
-            "-P",
-            "-m",
-            "compileall",
-            "-q",
-            *how,
-            str(where),
-        ]
-        _command(project, compile_, PYTHONHASHSEED="0")
+        how = ("-q", "--invalidation-mode", "unchecked-hash", "-s", str(where), "-p", inside)
+        compiled = ("-P", "-m", "compileall", *how, str(where))
+        _command(project, [str(environments.python("serve")), *compiled], PYTHONHASHSEED="0")
     write_sbom(project, files / "sbom.cdx.json", site, base)
     _settle(project, project / FOLDER)
     say(f"image: building on {base}")
