@@ -281,12 +281,8 @@ def next_steps() -> str:
 def main(answers: dict[str, str], template: str) -> None:
     """Do all of it; never raise for what the machine lacks."""
     bring_library(template)
-<<<<<<< HEAD
     fit_workflows()
-    if answers["github_owner"] == "auto":
-=======
     if answers.get("github_owner") == "auto":
->>>>>>> b1bcb91 (The question of the owner is one sentence, as others that have no closed choice)
         name_owner()
     message = f"Generate {answers['project_name']} from Gatehouse"
     # Hashing the data keeps one core busy, git another.
