@@ -86,7 +86,7 @@ def look(
         again = pq.read_table("data/dataset.parquet")
         assert again.equals(first), "schema.yaml gives other values than the first look"
         schema = load_schema(Project())
-        monkeypatch.setattr("gatehouse.data.tables.CHUNK_ROWS", 7)
+        monkeypatch.setattr("gatehouse.data.tables.CHUNK_ROWS", 31)
         pieces = pa.concat_tables(
             read_chunks(source, load_params(Project()).ingest, schema.columns)
         )

@@ -42,17 +42,18 @@ def client() -> Make:
     return make
 
 
-@pytest.fixture
-def made(
-    models: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    score: Score,
-) -> Path:
-    """A folder with a binary model and its predictions of 500 rows."""
-    folder = settle(models["binary"], tmp_path / "here", monkeypatch)
-    assert score(key="house") == 0
+@pytest.fixture(scope="module")
+def predicted(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a binary model and its predictions of 500 rows, to be copied."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = settle(models["binary"], tmp_path_factory.mktemp("predicted") / "here", patch)
+        assert scorer()(key="house") == 0
     return folder
+
+
+@pytest.fixture
+def made(predicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return settle(predicted, tmp_path / "here", monkeypatch)
 
 
 @pytest.mark.parametrize("task", CLASSES)
