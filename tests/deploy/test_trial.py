@@ -91,7 +91,8 @@ class World:
     def release(self, environment: str, how: str) -> None:
         """Build the stand-in and write it into the record, past `promote`."""
         tag = f"{NAME}:{how}"
-        said = {"image": tag, "model": MODELS[how], "blessing": MODELS["good"], "commit": "1" * 40}
+        said = {"image": tag, "model": MODELS[how], "blessing": MODELS["good"]}
+        said["commit"] = self.project.git("rev-parse", "HEAD")
         (self.folder / "service.py").write_text(SERVICE)
         (self.folder / "Dockerfile").write_text(
             f"FROM {os.environ['BASE_IMAGE']}\nENV HOW={how} MODEL={MODELS[how]}\nUSER 10001\n"

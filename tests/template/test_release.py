@@ -110,6 +110,7 @@ def world(
     project.make("setup", "pipeline")
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "First candidate")
+    project.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     world = World(project, ports)
     project.make("image")
     project.make("promote", "TO=staging", "WHY=first")
@@ -165,6 +166,7 @@ def test_02_version_2_replaces_it_under_load_without_a_failed_request(world: Wor
     project.replace("params.yaml", AUTO, f"\nmodel: {{class: {path}, params: {{C: 0.3}}}}\n")
     project.make("pipeline", "gate")
     project.git("commit", "--quiet", "--all", "--message", "Second candidate")
+    project.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     done = project.gatehouse("promote", "--to", "production", code=1)
     assert "run `make image`" in done.stderr
     project.make("image")
@@ -259,6 +261,7 @@ def test_06_a_good_release_still_gets_through(world: World) -> None:
     """Version 2 once more, as another image: the same bytes under another commit."""
     project = world.project
     project.git("commit", "--quiet", "--allow-empty", "--message", "The same again")
+    project.git("push", "--quiet", "origin", "HEAD:refs/heads/main")
     project.make("image")
     image = json.loads(project.read("reports/image.json"))
     assert image["image"] != world.images["v2"]["image"]

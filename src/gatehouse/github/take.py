@@ -17,6 +17,7 @@ from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 
 ARTIFACT, STAGE = "candidate", "train"
+AGAIN = "mend that, and run the same again"
 
 
 def take(project: Project, run: str, pipeline: Callable[[str], int]) -> int:
@@ -27,8 +28,9 @@ def take(project: Project, run: str, pipeline: Callable[[str], int]) -> int:
     if code := pipeline("split"):
         return code
     with tempfile.TemporaryDirectory() as name:
-        words = ("run", "download", run, "--name", ARTIFACT, "--dir", name)
-        _do(project, "github-refuses", "gh", *words)
+        words = ("gh", "run", "download", run, "--name", ARTIFACT, "--dir", name)
+        if why := _run(project, *words):
+            raise Stop("github-refuses", f"GitHub gave no model ({why}): {AGAIN}", INFRASTRUCTURE)
         found = [path for path in Path(name, MODEL).glob("*") if not path.is_symlink()]
         if not {CARD, WEIGHTS} <= {path.name for path in found} <= {CARD, WEIGHTS, ONNX}:
             raise Stop("model-missing", f"{ARTIFACT} of run {run} holds no model: take another run")
@@ -36,20 +38,18 @@ def take(project: Project, run: str, pipeline: Callable[[str], int]) -> int:
         (project / MODEL).mkdir()
         for path in found:
             shutil.copyfile(path, project / MODEL / path.name)
-    _do(project, "dvc-failed", sys.executable, "-m", "dvc", "commit", "--quiet", "--force", STAGE)
+    if why := _run(project, sys.executable, "-m", "dvc", "commit", "--quiet", "--force", STAGE):
+        raise Stop("dvc-failed", f"`dvc commit {STAGE}` failed ({why}): {AGAIN}", INFRASTRUCTURE)
     if code := pipeline(""):
         return code
     say("take: dvc.lock records the model of that run: commit it, then `make push`")
     return GOOD
 
 
-def _do(project: Project, code: str, *words: str) -> None:
+def _run(project: Project, *words: str) -> str:
+    """The last words of a command that failed; "" where it did not."""
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=project.root)
     except FileNotFoundError:
-        fix = "install it from https://cli.github.com, then run `gh auth login`"
-        raise Stop("gh-missing", f"{words[0]} is not here: {fix}", INFRASTRUCTURE) from None
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        called = " ".join((Path(words[0]).name, *words[1:3]))
-        raise Stop(code, f"`{called}` failed ({said}): mend that, then the same", INFRASTRUCTURE)
+        return "no gh is here, see https://cli.github.com"
+    return (done.stderr.strip().splitlines() or ["no message"])[-1] if done.returncode else ""
