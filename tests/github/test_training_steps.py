@@ -350,6 +350,16 @@ def test_broken_data_are_put_aside(here: Path, hub: Pulls, ends: Callable[..., A
     assert issue["title"] == "New data are broken, and were not trained on"
 
 
+def test_what_main_has_already_is_to_be_reverted_there(
+    here: Path, hub: Pulls, ends: Callable[..., Any]
+) -> None:
+    put("reports/data_gate.json", {"open": False})
+    Path("reports/report.md").write_text("## ❌ Data gate closed\n")
+    assert ends("failure")["state"] == "quarantined"
+    assert "main has these data: revert them there" in hub.issues[0]["body"]
+    assert "dvc-storage" not in heads(here)
+
+
 def test_a_source_that_cannot_even_be_read_is_put_aside_with_its_log(
     here: Path, hub: Pulls, ends: Callable[..., Any]
 ) -> None:
@@ -568,6 +578,7 @@ def test_a_refusal_is_written_down_and_said_on_the_alert(
 ) -> None:
     line = handed_over(monkeypatch, state="refused", trigger="drift", why="no new rows")
     assert (line["state"], line["why"]) == ("refused", "no new rows")
+    assert line["when"] > DECISION["when"], "when it was is not for the training to say"
 
 
 # --- on a laptop --------------------------------------------------------------------------------

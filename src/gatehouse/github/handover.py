@@ -25,7 +25,7 @@ from . import issues
 from .api import call, reason
 from .comment import MARKER, fence, put
 from .keys import explained, summary
-from .training import LOCK, MONITORED, decision, end, words
+from .training import LOCK, MONITORED, decision, end, entry, words
 
 FOLDER, OUTCOME, REPORT = (
     Path("handed", *name) for name in ((), ("outcome.json",), ("report.md",))
@@ -57,7 +57,7 @@ def hand_over(project: Project) -> int:
     """Write the decision down, then: quarantine, say why not, or hand the candidate over."""
     line = decision(os.environ["DECISION"])
     if line["state"] == "refused":
-        history.add_decision(project, line | {"run": history.run_link()})
+        history.add_decision(project, entry(line))
         if line["trigger"] in MONITORED:
             _say_on_alert(line["trigger"], line["why"])
         return GOOD
@@ -122,8 +122,7 @@ def _unless_known(line: Line, before: list[Line]) -> Line | None:
         alike = one["key"] == line["key"] and one["state"] not in ("refused", "failed")
         if alike and one.get("run") != history.run_link() and history.moment(one["when"]) >= since:
             return None
-    new = {name: value for name, value in line.items() if name != "when"}
-    return new | {"run": history.run_link()}
+    return entry(line)
 
 
 def _quarantine(project: Project, said: Line, files: dict[str, Path], key: str) -> None:

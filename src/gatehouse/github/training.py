@@ -81,9 +81,7 @@ def _end_as_failed(project: Project, line: Line) -> None:
     if [one for one in ours if (one["key"], one["state"]) == (line["key"], "started")]:
         end(project, line["key"], "failed", "see the run")
     elif not ours and line["state"] == "started":
-        new = {name: value for name, value in line.items() if name != "when"}
-        more = {"state": "failed", "ended_as": "see the run", "run": history.run_link()}
-        history.add_decision(project, new | more)
+        history.add_decision(project, entry(line) | {"state": "failed", "ended_as": "see the run"})
 
 
 def decision(text: str) -> Line:
@@ -101,6 +99,13 @@ def decision(text: str) -> Line:
             "the decision is not what a training hands over: see what the job `train` says",
         )
     return line
+
+
+def entry(line: Line) -> Line:
+    """A decision as it is written down: the time is that of the writing."""
+    return {name: value for name, value in line.items() if name != "when"} | {
+        "run": history.run_link()
+    }
 
 
 def words(claim: str) -> str:

@@ -64,9 +64,11 @@ def set_aside(project: Project, folder: Path, *pointers: str) -> None:
 
 def take_in(project: Project, folder: Path) -> None:
     """Publish what was set aside on the branch; what is there already stays as it is."""
-    for path in (path for path in folder.rglob("*") if path.is_file()):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
         _copy(path, project / FOLDER / path.relative_to(folder))
-    patiently("push", partial(_publish, project))
+    if files:
+        patiently("push", partial(_publish, project))
 
 
 def send(project: Project, folder: Path) -> None:
