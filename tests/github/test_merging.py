@@ -67,13 +67,14 @@ def test_check_runs_of_a_dispatched_run_are_not_in_a_pull_request(github: FakeGi
     assert github.mergeable(pull)
 
 
-def test_what_a_person_reports_himself_is_not_the_judges_word(github: FakeGitHub) -> None:
+def test_attack_a_person_reports_pass_himself(github: FakeGitHub) -> None:
+    """ATTACK: somebody with write access sets the status `pass` by hand | the ruleset takes it from GitHub Actions alone"""
     github.said[HEAD].append(Said("pass", "success", app=0))
     assert github.blocked(Pull(HEAD, approvals={"ada"})) == ["pass is expected"]
 
 
-def test_a_job_of_that_name_cannot_outvote_the_status(github: FakeGitHub) -> None:
-    """A pull request may bring a job `pass` that is always green; both have to be."""
+def test_attack_a_pull_request_brings_a_green_job_named_pass(github: FakeGitHub) -> None:
+    """ATTACK: a pull request's own workflow has a job `pass` that is always green | the judge's status has to be green, too"""
     github.said[HEAD].append(Said("pass", "failure"))
     github.ran("pull_request", HEAD, **{"pass": "success"})
     assert github.blocked(Pull(HEAD, approvals={"ada"})) == ["pass is failure"]

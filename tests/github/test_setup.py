@@ -510,6 +510,15 @@ def test_gh_asks_and_is_answered(gh: FakeGitHub) -> None:
     assert call("GET", "repos/ada/widget/vulnerability-alerts") == (204, None)
 
 
+@pytest.mark.parametrize("said", ["repo, workflow", "", None])
+def test_the_scopes_of_the_token_come_with_the_answer(gh: FakeGitHub, said: str | None) -> None:
+    from gatehouse.github.api import person
+
+    gh.scopes = said
+    known = {"repo, workflow": {"repo", "workflow"}, "": set(), None: None}
+    assert person() == (ME, known[said])
+
+
 def test_a_github_that_is_down_is_infrastructure(gh: FakeGitHub) -> None:
     from gatehouse.core.errors import Stop
     from gatehouse.github.api import call
