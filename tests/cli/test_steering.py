@@ -182,6 +182,7 @@ POINTER = "outs:\n- md5: a\n  size: 1\n  hash: md5\n  path: {}\n"
         ({"data/a.dvc": POINTER.format("s3://x/y")}, "pointer-elsewhere"),
         ({"data/a.dvc": POINTER.format("a") + "- path: fetch.py\n"}, "pointer-elsewhere"),
         ({"data/a.dvc": POINTER.format("link/x")}, "pointer-elsewhere"),
+        ({"data/a.dvc": POINTER.format("tools")}, "pointer-elsewhere"),
         ({"data/a.dvc": "[" * 9}, "file-damaged"),
         ({"data/a.dvc": "- outs\n"}, "file-damaged"),
     ],
@@ -197,8 +198,10 @@ def test_attack_another_pipeline(tmp_path: Path, files: dict[str, str], code: st
     good["data/new.dvc"] = "deps: [{path: s3://b/x}]\nfrozen: true\nmd5: a\n" + POINTER.format(
         "new"
     )
-    (tmp_path / "data").mkdir()
+    good["data/tools/x.py"] = ""
+    (tmp_path / "data/tools").mkdir(parents=True)
     (tmp_path / "data/link").symlink_to("..")
+    (tmp_path / "data/broken.dvc").symlink_to("nowhere")
     for name, text in good.items():
         (tmp_path / name).write_text(text)
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)

@@ -56,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         Path("gates.yaml").write_text(yaml.safe_dump({"model_tests": rules}), encoding="utf-8")
         assert model_tests.test_model(Project()) == 0
         report = json.loads(Path("reports/model_tests.json").read_text(encoding="utf-8"))
-        assert report.keys() == {"stage", "findings"}
+        assert report.keys() == {"version", "stage", "findings"}
         return {finding["check"]: finding for finding in report["findings"]}
 
     return run

@@ -85,7 +85,7 @@ def judging(repository: str, number: int, loosened: Sequence[str] = ()) -> str:
     changes = owned.by_github(files)
     base, head = pull["base"]["sha"], pull["head"]["sha"]
     missing = [c.path for c in changes if c.status in ("added", "renamed", "copied")]
-    gone = [name for c in changes for name in (c.path if c.status == "removed" else c.old,) if name]
+    gone = [c.path if c.status == "removed" else c.old for c in changes]
     try:
         compared = api(f"repos/{repository}/compare/{base}...{head}?per_page=1")
         start = json.loads(compared)["merge_base_commit"]["sha"]

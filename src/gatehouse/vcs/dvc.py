@@ -94,14 +94,15 @@ def alone(project: Project) -> None:
                     f"{here / name} is a second pipeline, which DVC would run: put its stages into "
                     "dvc.yaml",
                 )
-            if name.endswith(".dvc"):
-                found = pointed((here / name).as_posix(), (Path(folder) / name).read_bytes())
+            if name.endswith(".dvc") and (file := Path(folder, name)).is_file():
+                found = pointed((here / name).as_posix(), file.read_bytes())
                 pointers += [(here / name, here / out) for out in found]
-    asked = ["ls-files", "-z", "--", *(str(out) for _, out in pointers)]
-    kept = (git(project, *asked) or "" if pointers else "").split("\0")
+    asked = ["--literal-pathspecs", "ls-files", "-z", "--", *(str(out) for _, out in pointers)]
+    kept = [Path(name) for name in (git(project, *asked) or "" if pointers else "").split("\0")]
     for pointer, out in pointers:
         parent = (project / pointer).parent.resolve()
-        if out.as_posix() in kept or parent not in (project / out).resolve().parents:
+        inside = parent in (project / out).resolve().parents
+        if not inside or any(out in (name, *name.parents) for name in kept):
             raise Stop(
                 "pointer-elsewhere",
                 f"{pointer} points at {out}, a file of git or behind a link: it may point at data "
