@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,9 @@ TABLES = {
         personal=frozenset({"e mail"}),
     ),
     "two columns, a rare class": Table(two_columns, "multiclass", {"target": "kind"}),
+    "100 columns": Table(
+        partial(wide, columns=99), "regression", {"target": "yield"}, suffix=".parquet"
+    ),
     "500 columns": Table(wide, "regression", {"target": "yield"}, suffix=".parquet"),
     "time": Table(by_time, "regression", {"target": "load", "time_column": "when"}, delimiter="\t"),
     "ids and missing labels": Table(

@@ -69,14 +69,6 @@ def test_a_source_without_a_new_row_ends_nothing_changed(as_committed: BakedProj
         assert after[path] == before[path]
 
 
-def test_one_new_row_is_a_change(as_committed: BakedProject) -> None:
-    project = as_committed
-    orders(440).to_csv(project.path / "data/source.csv", index=False)
-    said = project.make("pipeline")
-    assert "train" in ran(said.stdout)
-    assert "nothing changed" not in said.stderr
-
-
 def test_a_damaged_intermediate_is_refused_and_made_again(as_committed: BakedProject) -> None:
     """DVC itself hands it over without a word, which the middle of this test shows."""
     project = as_committed

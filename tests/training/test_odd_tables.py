@@ -23,7 +23,13 @@ MORE = {"regression": ("median_absolute_error",)}
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", TABLES)
+# A table is as wide as people's are; the widest, each night, is of the same columns.
+NIGHTLY = {"500 columns": pytest.mark.long}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=NIGHTLY.get(name, ())) for name in TABLES]
+)
 def test_every_stage_takes_it(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
