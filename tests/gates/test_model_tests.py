@@ -26,6 +26,7 @@ from gatehouse.gates.suite import test_behaviour, test_budget, test_missing_valu
 
 BAD = ("warn", "fail", "error")
 Findings = dict[str, dict[str, Any]]
+PARITY = '{"version": 1, "format": "onnx", "reason": "it says the same"}'
 Run = Callable[..., Findings]
 HOUSE = str(Path(__file__).resolve().parents[2] / "src")
 Own = Callable[[str, str], None]
@@ -526,7 +527,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         made = evaluate.predictions(fitted, path, load_schema(Project()))[0]
         write_table(made, Path(f"predictions/{name}.parquet"))
     Path("metrics.json").write_text("{}", encoding="utf-8")
-    Path("predictions/parity.json").write_text('{"format": "onnx"}', encoding="utf-8")
+    Path("predictions/parity.json").write_text(PARITY, encoding="utf-8")
     pq.write_table(
         pa.concat_tables([pq.read_table("data/test.parquet")] * 2), "data/dataset.parquet"
     )
@@ -646,8 +647,7 @@ def test_the_machine_is_not_judged(
 
 @pytest.mark.usefixtures("here_and_now")
 def test_a_model_without_an_onnx_form_is_asked_as_skops_serves_it(project: Path) -> None:
-    parity = {"format": "skops", "reason": "it does not convert"}
-    Path("predictions/parity.json").write_text(json.dumps(parity), encoding="utf-8")
+    Path("predictions/parity.json").write_text(PARITY.replace("onnx", "skops"), encoding="utf-8")
     assert judged()["test_budget[latency_ms]"] == ("pass", "passed")
     budget = json.loads(Path("reports/budget.json").read_text(encoding="utf-8"))
     assert budget["form"] == "skops"

@@ -150,7 +150,8 @@ def test_what_is_found_stands_before_what_deepchecks_found(
     from gatehouse.gates import run_checks
 
     def deepchecks(_project: Any, _: str, report: Path) -> int:
-        put(str(report), {"stage": "model", "findings": [{"check": "row_overlap"}]})
+        finding = {"check": "row_overlap", "status": "pass", "message": "none"}
+        put(str(report), {"version": 1, "stage": "model", "findings": [finding]})
         return 0
 
     monkeypatch.setattr(run_checks, "deepchecks", deepchecks)
@@ -173,7 +174,7 @@ def add(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, 
     Path("requirements/train.txt").write_text(LOCK.format(**HERE), encoding="utf-8")
 
     def lock(command: list[str], **_: Any) -> Any:
-        assert command[1:] == ["-m", "gatehouse.cli", "lock"]
+        assert command[1:] == ["-P", "-m", "gatehouse.cli", "lock"]
         with Path("requirements/train.txt").open("a", encoding="utf-8") as file:
             file.write("lightgbm==4.7.0\n")
         return SimpleNamespace(returncode=add.code, stderr="no solution:\n  too new")  # type: ignore[attr-defined]

@@ -105,6 +105,50 @@ def test_a_loosened_gates_yaml_is_noted_on_a_laptop(
     assert f"  note: {note}" in lines(verdict)
 
 
+@pytest.mark.usefixtures("change")
+def test_a_laptop_says_where_the_judge_of_ci_differs(
+    tmp_path: Path, template_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(STRICT)
+    small_project(tmp_path, "params.yaml", "dvc.yaml")
+    git("add", "--all")
+    git("switch", "--quiet", "main")
+    git("commit", "--quiet", "-m", "base")
+    git("switch", "--quiet", "-c", "other")
+    assert collect()["notes"] == []
+    for name, old, new in (
+        ("params.yaml", "  test_fraction: 0.2", "  test_fraction: 0.3"),
+        ("dvc.yaml", "gatehouse stage evaluate", "python mine.py"),
+    ):
+        text = Path(name).read_text()
+        assert old in text
+        Path(name).write_text(text.replace(old, new))
+    Path("requirements").mkdir()
+    Path("requirements/train.txt").write_text("x==1\n")
+    git("add", "--all")
+    own, packages, split = collect()["notes"]
+    assert "evaluate" in own and "packages" in packages and "split" in split
+    monkeypatch.setenv("BASE_REF", "main")
+    assert not [note for note in collect()["notes"] if note.startswith("in CI")]
+
+
+@pytest.mark.usefixtures("change")
+def test_what_the_judge_says_beside_the_gates_counts(tmp_path: Path) -> None:
+    from gatehouse.core.files import write_json
+    from gatehouse.gates.verdict import EXAM
+
+    commit(STRICT)
+    assert collect()["open"] is True
+    said = {"reasons": ["split"], "notes": ["seen"], "judging": ["gone"], "recorded": "another"}
+    write_json(Path(EXAM), said)
+    found = collect()
+    assert found["open"] is False
+    assert found["reasons"] == ["split", "another"]
+    assert (found["notes"], found["judging"]) == (["seen"], ["gone"])
+    Path("blessing.json").unlink()
+    assert (collect()["open"], collect()["reasons"]) == (False, ["split"])
+
+
 @pytest.mark.gate("blessing", "thresholds of the base branch", "open")
 @pytest.mark.usefixtures("change")
 @pytest.mark.parametrize("gates", [STRICT, TIGHT, "# why\n" + STRICT.replace("\n", "\r\n")])

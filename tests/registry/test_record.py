@@ -122,7 +122,7 @@ def test_the_first_release_walks_through_staging(
     assert {key: said[key] for key in keys} == {key: image[key] for key in keys}
     assert (said["action"], said["who"], said["why"]) == ("promote", "Jo <jo@example.invalid>", "")
     assert said["previous"] is None
-    assert len(said) == 11
+    assert len(said) == 12
     out, err = capsys.readouterr()
     assert out.startswith(f"staging: model {short}, image registry.example:5000/team/flights@")
     assert "make deploy ENV=production" in err
@@ -170,7 +170,7 @@ def test_json_is_the_record(here: Path, origin: Path, capsys: pytest.CaptureFixt
     said = json.loads(capsys.readouterr().out)
     assert (said.pop("environment"), said.pop("changed")) == ("staging", True)
     assert said.pop("at") == tip(origin, "environments")
-    assert said == told(origin, "staging")
+    assert {"version": 1, **said} == told(origin, "staging")
     promote(Project(), "staging", "", as_json=True)
     assert json.loads(capsys.readouterr().out)["changed"] is False
 

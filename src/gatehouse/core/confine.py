@@ -91,9 +91,8 @@ class Confined:
             raise _missing()
         self.found = kind != b"N"
         if kind == b"E":
-            code, _, words = said.decode(errors="replace").partition("\n")
-            shown = "".join(c for c in words[:300] if c.isprintable())
-            raise InputError(code if code in CODES else "confined-raised", shown)
+            words = "".join(c for c in said.decode(errors="replace")[:300] if c.isprintable())
+            raise InputError("confined-raised", words)
         try:
             table = pa.ipc.open_stream(said).read_all() if said else None
             if table is not None:
@@ -111,10 +110,6 @@ class Confined:
         if child := getattr(self, "_child", None):
             child.kill()
             child.wait()
-
-
-# Of a stranger's codes, those that may stand for what they say.
-CODES = ("hook-import", "hook-raised", "derive-result", "prepare-result", "model-damaged")
 
 
 def _missing() -> Stop:
@@ -155,13 +150,11 @@ def child() -> None:
         except EOFError:
             return
         except InputError as error:
-            _send(give, b"E", f"{error.code}\n{error}".encode())
+            _send(give, b"E", str(error).encode())
             if answer is None:
                 return
         except Exception as error:  # its words may hold values of the data
-            _send(
-                give, b"E", f"confined-raised\ncode of src/ raised {type(error).__name__}".encode()
-            )
+            _send(give, b"E", f"code of src/ raised {type(error).__name__}".encode())
             if answer is None:
                 return
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from gatehouse.core import owned
 from gatehouse.core.config.rules import BOUNDS
 from gatehouse.core.console import paint
 from gatehouse.core.digests import MODEL, model_digest
+from gatehouse.core.environments import LOCKS, VENDOR
 from gatehouse.core.errors import CLOSED, GOOD, Stop
-from gatehouse.core.files import read_json
+from gatehouse.core.files import read_json, read_section
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import base_ref, changed
+from gatehouse.core.strict_yaml import load
+from gatehouse.vcs.git import Differing, base_ref, changed
 
 from . import blessing, own_stages, thresholds
 from . import data_gate as data
@@ -48,9 +51,11 @@ def collect(project: Project) -> dict[str, Any]:
     verdict: dict[str, Any] = {"open": False, "data_gate": data_gate, "blessing": None}
     found, in_ci = loosened(project), bool(os.environ.get("BASE_REF"))
     verdict["loosened"] = found if in_ci else []
-    verdict["judging"] = owned.told(*changed(project), loosened=found)
+    differs = changed(project)
+    verdict["judging"] = owned.told(*differs, loosened=found)
     verdict["own"] = own_stages.replaced(project)
-    verdict["notes"], verdict["recorded"] = ([] if in_ci else found), ""
+    verdict["notes"] = [] if in_ci else found + otherwise(project, differs)
+    verdict["recorded"] = ""
     exam = read_json(project / EXAM) if (project / EXAM).exists() else None
     if exam:
         verdict["loosened"], verdict["notes"] = exam["reasons"], exam["notes"]
@@ -74,6 +79,22 @@ def collect(project: Project) -> dict[str, Any]:
         )
     verdict["open"] = judged["blessed"] is True and not verdict["reasons"]
     return verdict
+
+
+def otherwise(project: Project, differs: Differing) -> list[str]:
+    """A sentence for each thing that the judge in CI does otherwise than this laptop."""
+    changes, before, _ = differs
+    names = {name for change in changes for name in change.names}
+    found = []
+    if own := own_stages.replaced(project):
+        found.append(f"in CI the library's stages judge in place of {', '.join(own)}")
+    if any(name.startswith((f"{LOCKS}/", f"{VENDOR}/")) for name in names):
+        found.append("in CI the library and the packages of the base branch judge")
+    if "params.yaml" in names and (text := before("params.yaml")):
+        with suppress(Exception):  # what is wrong with YAML can raise anything
+            if load(text).get("split") != read_section(project / "params.yaml", "split"):
+                found.append("in CI `split` of the base branch chooses the rows, and this closes")
+    return found
 
 
 def loosened(project: Project) -> list[str]:

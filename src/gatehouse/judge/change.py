@@ -14,7 +14,7 @@ from typing import Any
 from gatehouse.core import owned
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import DEPTH, commit, git, run
+from gatehouse.vcs.git import DEPTH, Differing, commit, git, run
 
 FILES = 10 << 20  # bytes of one of them
 PLAIN = ("100644", "100755")
@@ -88,7 +88,7 @@ def entries(project: Project, tree: str) -> list[Entry]:
     return found
 
 
-def seen(project: Project, tree: str) -> tuple[list[owned.Change], owned.Read, owned.Read]:
+def seen(project: Project, tree: str) -> Differing:
     """As ``vcs.git.changed``, between the commit checked out here and ``tree``."""
     words = ("diff-tree", "-r", "-z", "--raw", "-M", "HEAD", tree)
 

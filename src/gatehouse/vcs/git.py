@@ -19,6 +19,7 @@ MAIN = "main"  # what the ruleset protects
 DEEPER = ("--deepen=200", "--deepen=2000", "--unshallow")
 TRIES = 3
 T = TypeVar("T")
+Differing = tuple[list[owned.Change], owned.Read, owned.Read]  # what, both sides
 
 
 def run(
@@ -112,9 +113,11 @@ def _shallow(project: Project) -> bool:
     return (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
 
 
-def changed(project: Project) -> tuple[list[owned.Change], owned.Read, owned.Read]:
+def changed(project: Project) -> Differing:
     """What differs here from where this change started, and the text of a file there and here."""
-    start = before(project)
+    # On a laptop, what main has is no change of this one.
+    base = git(project, "merge-base", "HEAD", base_ref(project) or "HEAD") or ""
+    start = before(project) if os.environ.get("BASE_REF") else base.strip()
     words = ("diff", "--raw", "-z", "-M", "--relative", start, "--")
 
     def there(path: str) -> str | None:
