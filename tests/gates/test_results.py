@@ -145,6 +145,16 @@ def test_attack_a_lock_that_records_another_model(commit: Commit, said: str | No
     assert note == ""
 
 
+def test_attack_a_lock_that_records_two_models(commit: Commit) -> None:
+    """ATTACK: a stage that no dvc.yaml has records the good model in dvc.lock, beside the weak one of `train` | what is recorded twice and differs counts as not recorded"""
+    commit("old")
+    git("switch", "--quiet", "-c", "change")
+    text = lock("weak") + "  train2:\n    outs:\n    - path: model\n      md5: made\n"
+    Path("dvc.lock").write_text(text)
+    git("commit", "--quiet", "--all", "--message", "two")
+    assert "records another model (none)" in judged("made").reason
+
+
 def test_attack_the_model_before_is_recorded_once_more(commit: Commit) -> None:
     """ATTACK: dvc.lock is set back to an older, weaker model that was blessed once | the same: it is not the one judged"""
     commit("weak")

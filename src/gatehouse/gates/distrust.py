@@ -45,24 +45,22 @@ class Recorded(NamedTuple):
 
 
 def recorded(project: Project) -> Recorded:
-    """Hold the model that the committed lock records against the one made and judged here.
-
-    Models are compared by digest, and nothing else of the lock: its verdict depends on the day. A
-    change that brings another closes, since the lock of main says who is champion, and CD releases
-    nothing else. One that brings none, and what is on the base branch already, is noted.
-    """
+    """Hold the model that the committed lock records against the one made and judged here."""
     here = project / LOCK
     made = outs(here.read_text(encoding="utf-8")).get("model") if here.exists() else None
-    said, was = outs(git(project, "show", f"HEAD:./{LOCK}") or "").get("model"), before(project)
+    said = outs(git(project, "show", f"HEAD:./{LOCK}") or "").get("model")
+    was, base = before(project), base_ref(project) or "HEAD"
     old = outs(git(project, "show", f"{was}:./{LOCK}") or "").get("model") if was else None
-    base = base_ref(project) or "HEAD"
     merged = git(project, "merge-base", "--is-ancestor", "HEAD", base) is not None
-    return held(said, made, old, merged=merged)
+    return held(made, said, old, merged=merged)
 
 
-def held(said: str | None, made: str | None, old: str | None, *, merged: bool) -> Recorded:
-    """The same of the models by their digests: what the lock says, what was judged, and what the
-    lock said before; ``merged``, where it is on the base branch already.
+def held(made: str | None, said: str | None, old: str | None, *, merged: bool) -> Recorded:
+    """Compare models by their MD5: as made and judged, as the lock says, as it said before.
+
+    Nothing else of the lock counts: its verdict depends on the day. A change that brings another
+    model closes, since the lock of main says who is champion, and CD releases nothing else. One
+    that brings none, and what is ``merged`` already, is noted.
     """
     if not made or said == made:
         return Recorded()

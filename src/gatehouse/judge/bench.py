@@ -10,8 +10,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
@@ -79,13 +77,13 @@ def judge(project: Project, head: str) -> int:
     changes, before, after = change.seen(project, tree)
     judging = owned.told(changes, before, after, loosened=reasons)
     exam: Exam = {"reasons": reasons, "notes": notes, "judging": judging, "recorded": ""}
-    return _run(project, exam, partial(distrust.held, _model(project, tree), merged=False))
+    return _run(project, exam, _model(project, tree), merged=False)
 
 
 def judge_here(project: Project) -> int:
     """Judge the commit that is checked out, a commit of the base branch itself."""
     exam: Exam = {"reasons": [], "notes": [], "judging": [], "recorded": ""}
-    return _run(project, exam, partial(distrust.held, _model(project, "HEAD"), merged=True))
+    return _run(project, exam, _model(project, "HEAD"), merged=True)
 
 
 def _model(project: Project, where: str) -> str | None:
@@ -93,7 +91,7 @@ def _model(project: Project, where: str) -> str | None:
     return outs(git(project, "show", f"{where}:./{LOCK}") or "").get("model")
 
 
-def _run(project: Project, exam: Exam, held: Callable[..., distrust.Recorded]) -> int:
+def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) -> int:
     reasons, notes, before = exam["reasons"], exam["notes"], _model(project, "HEAD")
     pipeline = read_yaml(project / PIPELINE)
     handed = _handed(project)
@@ -122,7 +120,7 @@ def _run(project: Project, exam: Exam, held: Callable[..., distrust.Recorded]) -
         _dvc("commit", "--quiet", "--force", "train")
         code = _dvc("repro", "--no-run-cache", "blessing", may_close=True)
         made = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
-        exam["recorded"], note = held(made, before)
+        exam["recorded"], note = distrust.held(made, recorded, before, merged=merged)
         notes += [note] * bool(note) + _differences(project)
     write_json(project / EXAM, dict(exam))
     if code not in (GOOD, CLOSED):

@@ -26,12 +26,14 @@ Damage = (AttributeError, KeyError, TypeError, ValueError)  # what YAML of anoth
 
 
 def outs(lock: str) -> dict[str, str]:
-    """Path -> md5 of what the stages of a ``dvc.lock`` made; empty where it cannot be read."""
+    """Path -> md5 of what the stages of a ``dvc.lock`` made; empty where it cannot be read.
+
+    A path of which two stages say something else is left out: DVC would take one of them.
+    """
     try:
         stages = (_yaml(lock) or {}).get("stages") or {}
-        return {
-            out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])
-        }
+        said = [(o["path"], o["md5"]) for stage in stages.values() for o in stage.get("outs", [])]
+        return {path: md5 for path, md5 in said if all(md5 == m for p, m in said if p == path)}
     except Damage:
         return {}
 
