@@ -189,7 +189,7 @@ def stopped(project: Project) -> int:
     hours = float(_setting("stopped_hours", STOPPED_HOURS))
     times = [moment(one.get("when") or one["until"]) for one in history.passes(project)]
     if not times:
-        released = record.read(project, "production", record.tip(project))
+        released = record.written(project, "production", record.tip(project))  # for its time
         times = [moment(released.when)] if released else []
         what = "There was never a pass of the monitor, and production was released"
     else:
