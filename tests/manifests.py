@@ -1,6 +1,8 @@
 """Manifests as a project has them: what is shipped, filled in, and held against Kubernetes' schemas."""
 
+import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +44,20 @@ def built(overlay: Path) -> list[Any]:
 
 def valid(documents: list[Any]) -> list[Any]:
     """The same, each held against Kubernetes' schemas."""
+    for document in documents:
+        if flaw := _flaw(json.dumps(document, sort_keys=True)):
+            raise Invalid(f"{document['kind']}: {flaw}")
+    return documents
+
+
+@cache
+def _flaw(document: str) -> str:
+    """Most manifests are those of the test before."""
     from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
 
-    for document in documents:
-        for version in (OLDEST, NEWEST):
-            try:
-                validate(document, version, strict=True)
-            except (SchemaNotFoundError, ValidationError) as error:
-                raise Invalid(f"{document['kind']}: {error.message}") from None
-    return documents
+    for version in (OLDEST, NEWEST):
+        try:
+            validate(json.loads(document), version, strict=True)
+        except (SchemaNotFoundError, ValidationError) as error:
+            return str(error.message)
+    return ""
