@@ -28,14 +28,21 @@ class Collector:
     """Notes gate, rule and state of every collected test."""
 
     def __init__(self) -> None:
-        self.seen: States = defaultdict(lambda: {"open": [], "closed": []})
+        self.seen: States = {}
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """The hook that pytest calls with all tests."""
-        for item in session.items:
-            for marker in item.iter_markers("gate"):
-                gate, rule, state = marker.args
-                self.seen[gate, rule][state].append(item.nodeid)
+        self.seen = shown(session.items)
+
+
+def shown(items: list[pytest.Item]) -> States:
+    """(gate, rule) -> state -> ids of tests."""
+    seen: States = defaultdict(lambda: {"open": [], "closed": []})
+    for item in items:
+        for marker in item.iter_markers("gate"):
+            gate, rule, state = marker.args
+            seen[gate, rule][state].append(item.nodeid)
+    return seen
 
 
 def collect() -> States:

@@ -29,6 +29,7 @@ sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 pytest.register_assert_rewrite("real_trial")
 
 Bake = Callable[..., BakedProject]
+EVERY_TEST = pytest.StashKey[list[pytest.Item]]()  # where all were collected, before any choice
 
 
 # A file's tests share what they made, so they stay together; the longest files begin.
@@ -39,8 +40,11 @@ LONGEST = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if [Path(config.rootpath, word) for word in config.args] == [TEMPLATE / "tests"]:
+        config.stash[EVERY_TEST] = items[:]
 
 
 @pytest.fixture(scope="session")
