@@ -1,10 +1,14 @@
-"""Write docs/errors.md: every code that an error may have, from the sources of the library."""
+"""Write docs/errors.md, every code that an error may have, and tests/core/words.txt, all other
+sentences that a person reads: both from the sources of the library, so that a change of wording
+shows there and nowhere else.
+"""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES, PAGE = ROOT / "src/gatehouse", ROOT / "docs/errors.md"
+WORDS = ROOT / "tests/core/words.txt"
 CLASSES = {"Stop", "InputError", "OtherCode", "OtherVersion", "Missing"}
 EXITS = {"CLOSED": "1", "BROKEN": "2", "INFRASTRUCTURE": "3"}
 HEAD = """# Errors
@@ -43,6 +47,27 @@ def page() -> str:
     return HEAD + "".join(rows)
 
 
+def words() -> str:
+    """What is said on the way, and the findings: by module, what changes from case to case …."""
+    lines = []
+    for path in sorted(SOURCES.rglob("*.py")):
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and (spoken := _spoken(node)):
+                found.update(_text(word) for word in spoken if _text(word).strip("… ,:."))
+        name = path.relative_to(SOURCES).with_suffix("").as_posix()
+        lines += [f"{name}: {text}" for text in sorted(found)]
+    return "\n".join(lines) + "\n"
+
+
+def _spoken(call: ast.Call) -> list[ast.expr]:
+    """The sentences of a call that says something, if it is one."""
+    name = ast.unparse(call.func)
+    if name == "say":
+        return call.args[:1]
+    return call.args[2:4] if name in ("Finding", "Line") else []
+
+
 def _exit(call: ast.Call) -> str:
     if len(call.args) < 3:
         return EXITS["BROKEN"]
@@ -50,6 +75,10 @@ def _exit(call: ast.Call) -> str:
 
 
 def _sentence(node: ast.expr) -> str:
+    return _text(node).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _text(node: ast.expr) -> str:
     """The words of a sentence; ``…`` for what is put in, and for one that is made elsewhere."""
     if isinstance(node, ast.Constant):
         text = str(node.value)
@@ -58,8 +87,9 @@ def _sentence(node: ast.expr) -> str:
         text = "".join(map(str, parts))
     else:
         text = "…"
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return text.replace("\n", "\\n")
 
 
 if __name__ == "__main__":
     PAGE.write_text(page(), "utf-8")
+    WORDS.write_text(words(), "utf-8")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from projects import small_project
+from stops import stops
 
 from gatehouse.core.config.deploy import Place, environment, image_setting, load
 from gatehouse.core.errors import Stop
@@ -40,7 +41,7 @@ def test_a_target_gets_what_it_wants_besides(project: Project) -> None:
     text = "environments: {staging: {target: kubernetes, context: c, namespace: n}}\n"
     (project / "deploy.yaml").write_text(USUAL + text, encoding="utf-8")
     assert environment(project, "staging").settings == {"context": "c", "namespace": "n"}
-    with pytest.raises(Stop, match="describes no environment production"):
+    with stops("deploy-no-environment"):
         environment(project, "production")
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from stops import stops
 
 from gatehouse.core import doors
-from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
 
 CODE = """
@@ -123,7 +123,7 @@ def test_a_check_is_asked_for_in_gates(stranger: Any, tmp_path: Path) -> None:
     assert rule.own is not None
     assert rule.own(None, None) == {(): 0.5}
     gates.write_text(yaml.safe_dump({"model_checks": {"checks": asked}}), encoding="utf-8")
-    with pytest.raises(Stop, match="no_monday"):
+    with stops("rules-unknown-key", "no_monday"):
         read_rules(gates, "model")
 
 
@@ -141,7 +141,7 @@ def test_a_target_can_be_deployed_to(
     assert present(Project(), "staging", "here") is True
     said["environments"] = {"production": {"target": "shelve"}}
     Path("deploy.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
-    with pytest.raises(Stop, match="swarm, compose, kubernetes, shelf"):
+    with stops("config-entry", "swarm, compose, kubernetes, shelf"):
         running(Project(), "production")
 
 
@@ -167,10 +167,10 @@ def test_a_sink_takes_predictions(stranger: Any) -> None:
     run = Run("r", "s", "m", datetime(2026, 12, 1), None, ())
     made = sink_of("pigeon://roof", "t", run)
     assert (type(made).__name__, made.has()) == ("Pigeon", 0)
-    with pytest.raises(Stop, match="owl"):
+    with stops("suffix-unknown", "owl"):
         sink_of("owl://roof", "t", run)
 
 
 def test_what_cannot_be_loaded_is_named(stranger: Any) -> None:
-    with pytest.raises(Stop, match=r"gone of gatehouse\.metrics is stranger:nowhere"):
+    with stops("plugin-broken", "gone of gatehouse.metrics is stranger:nowhere"):
         doors.load("metrics", "gone")

@@ -16,6 +16,11 @@ def test_the_page_lists_them() -> None:
     assert error_page.page() == error_page.PAGE.read_text("utf-8"), "run scripts/error_page.py"
 
 
+def test_the_wording_is_as_it_was_seen_last() -> None:
+    seen = error_page.WORDS.read_text("utf-8")
+    assert error_page.words() == seen, "read what changed, then run scripts/error_page.py"
+
+
 def test_an_error_says_who_what_and_which() -> None:
     stop = Stop("model-not-blessed", "the candidate is not blessed: `make gate` says why", CLOSED)
     assert (stop.code, stop.exit_code) == ("model-not-blessed", 1)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stops import stops
 
 from gatehouse.core import hooks
 from gatehouse.core.errors import InputError
@@ -73,16 +74,15 @@ def test_what_a_function_raises_names_its_line_and_no_value(write: Write) -> Non
     assert found is not None
     with pytest.raises(InputError) as refusal:
         found("John")
-    assert str(refusal.value) == (
-        "src/mine/helper.py, line 2: prepare ended with KeyError: correct it"
-    )
+    assert refusal.value.code == "hook-raised"
+    assert "src/mine/helper.py, line 2: prepare ended with KeyError" in str(refusal.value)
 
 
 def test_two_packages_are_one_too_many(write: Write) -> None:
     write("data.py", "")
     Path("src/yours").mkdir()
     Path("src/yours/__init__.py").touch()
-    with pytest.raises(InputError, match=r"src/ holds 2 packages \(mine, yours\): keep one"):
+    with stops("packages-several", "src", "mine, yours"):
         hooks.hook(Project(), "data", "prepare")
 
 
@@ -90,7 +90,7 @@ def test_a_package_with_the_name_of_an_installed_one_is_refused(write: Write) ->
     Path("src/email").mkdir(parents=True)
     Path("src/email/__init__.py").touch()
     Path("src/email/message.py").write_text("def prepare(): return 1", encoding="utf-8")
-    with pytest.raises(InputError, match="src/email has the name of an installed package"):
+    with stops("package-name", "src/email"):
         hooks.hook(Project(), "message", "prepare")
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from stops import stops
 
 from gatehouse.core.project import Project
 
@@ -63,17 +64,16 @@ def test_a_folder_is_laid_out_with_what_the_project_has_there(here: Path) -> Non
 
 
 def test_what_is_not_there_is_said(here: Path) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.core.shipped import package, text
 
-    with pytest.raises(Stop, match=r"deploy/nothing\.yaml is no file that is shipped"):
+    with stops("shipped-unknown", "deploy/nothing.yaml"):
         text(Project(), "deploy/nothing.yaml")
-    with pytest.raises(Stop, match="src/ holds no package"):
+    with stops("no-package"):
         package(Project())
     for name in ("one", "two"):
         (here / "src" / name).mkdir(parents=True)
         (here / "src" / name / "__init__.py").touch()
-    with pytest.raises(Stop, match=r"holds 2 packages \(one, two\)"):
+    with stops("packages-several", "one, two"):
         package(Project())
 
 

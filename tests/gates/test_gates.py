@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from gate_files import GOOD, put
+from stops import stops
 
 import gatehouse
 from gatehouse.core.digests import MODEL, code_digest
@@ -579,9 +580,7 @@ def test_missing_values_are_a_slice(bless: Bless) -> None:
 
 
 def test_predictions_of_other_test_rows_are_refused(bless: Bless) -> None:
-    from gatehouse.core.errors import Stop
-
-    with pytest.raises(Stop, match=r"are not those of data/test\.parquet"):
+    with stops("predictions-of-other-rows", "data/test.parquet"):
         bless(table={"town": TOWNS[:10]})
 
 
@@ -636,7 +635,6 @@ def test_a_verdict_over_edited_reports_is_none(
     here: Path, monkeypatch: pytest.MonkeyPatch, gate: Any, blessing: Any
 ) -> None:
     from gatehouse.core.digests import model_digest
-    from gatehouse.core.errors import Stop
     from gatehouse.gates import verdict
 
     monkeypatch.setattr(verdict, "stale_stages", lambda _: [])
@@ -647,7 +645,7 @@ def test_a_verdict_over_edited_reports_is_none(
     assert verdict.show(Project(), as_json=False) == 0
     put("reports/data_gate.json", gate)
     put("blessing.json", blessing | ({"model_digest": model_digest(MODEL)} if blessing else {}))
-    with pytest.raises(Stop, match=r"is damaged .*: run `make pipeline`") as stop:
+    with stops("not-judged", "damaged") as stop:
         verdict.show(Project(), as_json=True)
     assert stop.value.exit_code == 2
 

@@ -10,6 +10,7 @@ import pytest
 from gate_files import put
 from osv import served
 from repositories import git
+from stops import stops
 
 from gatehouse.core.project import Project
 
@@ -258,8 +259,6 @@ def test_where_labels_cannot_be_made_the_issue_is(watch: Callable[..., int], hub
 def test_how_many_clean_windows_close_is_a_setting(
     watch: Callable[..., int], hub: Hub, here: Path
 ) -> None:
-    from gatehouse.core.errors import Stop
-
     for text in (
         "alerts: {clean_windows: 1, stopped_hours: 48}\n",
         "alerts:\n  clean_windows: 1\n",
@@ -269,20 +268,19 @@ def test_how_many_clean_windows_close_is_a_setting(
         watch(21)
         assert hub.open() == []
     (here / "monitor.yaml").write_text("alerts: {clean_windows: soon}\n")
-    with pytest.raises(Stop, match=r"alerts\.clean_windows is no number"):
+    with stops("config-entry", "clean_windows"):
         watch(22)
 
 
 def test_a_damaged_report_is_refused(watch: Callable[..., int], here: Path) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.github.alerts import after_pass
 
     for content in ({}, {"window": {"until": "x"}, "incidents": {}}):
         put("reports/monitor.json", content)
-        with pytest.raises(Stop, match="damaged"):
+        with stops("history-damaged"):
             after_pass(Project())
     Path("reports/monitor.json").unlink()
-    with pytest.raises(Stop, match="run `make monitor`"):
+    with stops("file-missing"):
         after_pass(Project())
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fake_github import ME, FakeGitHub
 from manifests import eject, name_project
+from stops import stops
 
 SETTINGS = ".github/settings.json"
 Setup = Callable[..., tuple[int, str]]
@@ -520,11 +521,10 @@ def test_the_scopes_of_the_token_come_with_the_answer(gh: FakeGitHub, said: str 
 
 
 def test_a_github_that_is_down_is_infrastructure(gh: FakeGitHub) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.github.api import call
 
     gh.down = True
-    with pytest.raises(Stop, match="cannot be reached") as stop:
+    with stops("github-unreachable") as stop:
         call("GET", "user")
     assert stop.value.exit_code == 3
 
@@ -532,12 +532,11 @@ def test_a_github_that_is_down_is_infrastructure(gh: FakeGitHub) -> None:
 def test_no_network_is_infrastructure(
     gh: FakeGitHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.github.api import call
 
     (tmp_path / "config.yml").write_text(f"http_unix_socket: {tmp_path / 'none'}\n")
     monkeypatch.setenv("GH_CONFIG_DIR", str(tmp_path))
-    with pytest.raises(Stop, match="cannot be reached") as stop:
+    with stops("github-unreachable") as stop:
         call("GET", "user")
     assert stop.value.exit_code == 3
 
@@ -545,12 +544,11 @@ def test_no_network_is_infrastructure(
 def test_whoever_is_not_logged_in_is_told_how(
     gh: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.github.api import call
 
     for name in ("GH_TOKEN", "GITHUB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(Stop, match="run `gh auth login`") as stop:
+    with stops("gh-not-logged-in") as stop:
         call("GET", "user")
     assert stop.value.exit_code == 2
 
@@ -558,11 +556,10 @@ def test_whoever_is_not_logged_in_is_told_how(
 def test_without_gh_the_command_that_mends_it_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.github.api import call
 
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Stop, match="install it from") as stop:
+    with stops("gh-missing") as stop:
         call("GET", "user")
     assert stop.value.exit_code == 3
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from gate_files import put
 from repositories import git
+from stops import stops
 from test_alerts import BOT, Hub
 
 from gatehouse.core.project import Project
@@ -272,8 +273,6 @@ def test_a_candidate_goes_to_main_where_that_is_the_policy(
 def test_a_main_that_has_moved_is_not_overwritten(
     here: Path, hub: Pulls, ends: Callable[..., Any]
 ) -> None:
-    from gatehouse.core.errors import Stop
-
     git(
         "push",
         "--quiet",
@@ -283,7 +282,7 @@ def test_a_main_that_has_moved_is_not_overwritten(
     git("-C", "../origin.git", "update-ref", "refs/heads/main", "theirs")
     moved = there("main")
     blessed()
-    with pytest.raises(Stop, match="main has moved meanwhile") as stop:
+    with stops("branch-moved", "main") as stop:
         ends(policy="promote")
     assert stop.value.exit_code == 3
     assert there("main") == moved
@@ -291,26 +290,23 @@ def test_a_main_that_has_moved_is_not_overwritten(
 
 
 def test_a_main_that_takes_no_push_says_what_to_set(here: Path, ends: Callable[..., Any]) -> None:
-    from gatehouse.core.errors import Stop
-
     hook = Path("../origin.git/hooks/pre-receive")
     rules = "! grep -q heads/main || { echo 'GH013: Repository rule violations' >&2; exit 1; }"
     hook.write_text(f"#!/bin/sh\n{rules}\n")
     hook.chmod(0o755)
     blessed()
-    with pytest.raises(Stop, match=r"takes no push of a workflow: let GitHub Actions pass"):
+    with stops("push-refused", "let GitHub Actions pass"):
         ends(policy="promote")
 
 
 def test_ci_that_cannot_be_started_is_said(
     here: Path, hub: Pulls, ends: Callable[..., Any]
 ) -> None:
-    from gatehouse.core.errors import Stop
     from gatehouse.monitoring import history
 
     hub.refuses = ("/dispatches",)
     blessed()
-    with pytest.raises(Stop, match="CI could not be started on retrain-"):
+    with stops("ci-not-started", "retrain-"):
         ends()
     assert history.decisions(Project())[-1]["state"] == "blessed", "the pull request is there"
 

@@ -229,32 +229,32 @@ def test_what_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1")
     blessing = json.loads(Path("blessing.json").read_text())
     put("blessing.json", blessing | {"blessed": False})
-    refused(promote, 1, "the candidate is not blessed", "make gate")
+    refused(promote, 1, "[model-not-blessed]", "make gate")
     put("blessing.json", blessing | {"blessed": "true"})
-    refused(promote, 2, "blessing.json is damaged (blessed: ")
+    refused(promote, 2, "[file-damaged]", "blessing.json", "blessed")
     Path("blessing.json").unlink()
-    refused(promote, 2, "blessing.json is not there", "make pipeline")
+    refused(promote, 2, "[file-missing]", "blessing.json", "make pipeline")
     assert commits(origin) == []
 
 
 @pytest.mark.gate("promotion", "a blessed image", "closed")
 def test_an_image_that_nobody_blessed_is_refused(here: Path, origin: Path) -> None:
     candidate("v1", reasons=["latency is 90 ms, above 50"])
-    refused(promote, 1, "the image is not blessed (latency is 90 ms, above 50)", "make image")
+    refused(promote, 1, "[image-not-blessed]", "latency is 90 ms, above 50", "make image")
     Path("reports/image.json").unlink()
-    refused(promote, 2, "reports/image.json is not there", "make image")
+    refused(promote, 2, "[file-missing]", "reports/image.json", "make image")
     assert commits(origin) == []
 
 
 @pytest.mark.gate("promotion", "one model in blessing, image and lock", "closed")
 def test_an_image_of_another_model_is_refused(here: Path, origin: Path) -> None:
     candidate("v1", model=f"sha256:{'0' * 64}")
-    refused(promote, 1, "reports/image.json is of another model or blessing", "make image")
+    refused(promote, 1, "[image-of-other-model]", "reports/image.json", "make image")
     candidate("v1", blessing=f"sha256:{'0' * 64}")
-    refused(promote, 1, "reports/image.json is of another model or blessing", "make image")
+    refused(promote, 1, "[image-of-other-model]", "reports/image.json", "make image")
     candidate("v1")
     Path("model/model.skops").write_text("changed by a byte", encoding="utf-8")
-    refused(promote, 1, "the model in model/ is not the blessed one", "make pipeline gate")
+    refused(promote, 1, "[model-not-blessed]", "make gate")
     assert commits(origin) == []
 
 
@@ -297,7 +297,7 @@ def test_a_model_whose_lock_nobody_committed_is_refused(here: Path, origin: Path
     put("reports/image.json", image | {"commit": git("rev-parse", "HEAD")})
     refused(promote, 1, "has another model", "commit dvc.lock")
     candidate("v1", commit="0" * 40)
-    refused(promote, 1, "dvc.lock of commit 0000000 has another model")
+    refused(promote, 1, "[model-not-of-lock]", "dvc.lock", "0000000")
     assert commits(origin) == []
 
 
@@ -316,14 +316,16 @@ def test_production_takes_only_what_is_in_staging(here: Path, origin: Path) -> N
     refused(
         lambda: promote("production"),
         1,
-        "is not in staging (nothing was released there)",
+        "[not-in-staging]",
+        "nothing was released",
     )
     promote("staging")
     candidate("v2")
     refused(
         lambda: promote("production"),
         1,
-        "is not in staging (registry.example:5000/team/flig",
+        "[not-in-staging]",
+        "registry.example:5000/team/flig",
     )
     assert len(commits(origin)) == 1
     assert told(origin, "staging")["model"] == first
@@ -366,7 +368,7 @@ def test_a_bootstrap_is_for_the_first_release_alone(here: Path, origin: Path) ->
     release("v1")
     candidate("v2")
     promote("staging")
-    refused(lambda: promote("production"), 1, "the champion has changed", "with no champion")
+    refused(lambda: promote("production"), 1, "[record-moved]", "champion", "with no champion")
 
 
 def test_before_the_first_release_another_champion_is_right(here: Path, origin: Path) -> None:
@@ -443,7 +445,7 @@ def test_a_record_that_names_no_blessed_model_is_no_champion(here: Path, origin:
     git("push", "--quiet", "origin", "HEAD:main")
     foreign(origin, "production.json", told(origin) | {"commit": git("rev-parse", "HEAD")})
     git("fetch", "--quiet", "origin")
-    refused(lambda: champion.fetch(Project()), 2, "for production, which holds no blessed model")
+    refused(lambda: champion.fetch(Project()), 2, "[champion-missing]", "for production")
 
 
 # --- the origin -----------------------------------------------------------------------------
@@ -469,14 +471,23 @@ def test_an_origin_that_cannot_be_reached_is_infrastructure(here: Path, origin: 
     refused(
         lambda: promote("production"),
         3,
+        "[git-failed]",
         "environments could not be fetched",
         "3 tries failed",
     )
     from gatehouse.deploy.status import history, status
 
-    refused(lambda: history(Project(), None, as_json=False), 3, "environments could not be fetched")
     refused(
-        lambda: status(Project(), as_json=False, html=False), 3, "environments could not be fetched"
+        lambda: history(Project(), None, as_json=False),
+        3,
+        "[git-failed]",
+        "environments could not be fetched",
+    )
+    refused(
+        lambda: status(Project(), as_json=False, html=False),
+        3,
+        "[git-failed]",
+        "environments could not be fetched",
     )
     origin.with_name("away").rename(origin)
     assert promote("production") == 0
@@ -487,7 +498,9 @@ def test_an_origin_that_refuses_is_told_as_it_is(here: Path, origin: Path) -> No
     hook = origin / "hooks/pre-receive"
     hook.write_text("#!/bin/sh\necho 'you may not' >&2\nexit 1\n")
     hook.chmod(0o755)
-    refused(promote, 3, "environments could not be pushed", "pre-receive hook declined")
+    refused(
+        promote, 3, "[git-failed]", "environments could not be pushed", "pre-receive hook declined"
+    )
     hook.unlink()
     assert promote() == 0
 
@@ -572,7 +585,7 @@ def test_who_is_second_for_production_is_refused(
         return made
 
     monkeypatch.setattr(Branch, "commit", late)
-    refused(lambda: promote("production"), 1, "is not in staging")
+    refused(lambda: promote("production"), 1, "[not-in-staging]")
     assert told(origin)["model"] == second
 
 
@@ -600,7 +613,7 @@ def test_who_is_always_second_gives_up(
 
     candidate("v1")
     monkeypatch.setattr(Branch, "push", lambda *_: False)
-    refused(promote, 3, "environments changed 5 times meanwhile")
+    refused(promote, 3, "[branch-moved]", "environments changed 5 times")
 
 
 # --- killed ---------------------------------------------------------------------------------
@@ -691,11 +704,11 @@ def test_back_goes_from_release_to_release(here: Path, origin: Path) -> None:
     assert commits(origin)[0] == f"production: rollback model {second[7:14]} (p99 is too high)"
     assert back(Project(), "production", "").model == first
     refused(
-        lambda: back(Project(), "production", ""), 1, "production has no release before registry."
+        lambda: back(Project(), "production", ""), 1, "[no-way-back]", "production", "registry."
     )
     assert told(origin)["model"] == first
     assert told(origin, "staging")["model"] == third, "the other environment stays"
-    refused(lambda: back(Project(), "production", "", only=went), 1, "has changed meanwhile")
+    refused(lambda: back(Project(), "production", "", only=went), 1, "[record-moved]")
 
 
 def test_a_release_after_a_rollback_goes_back_to_what_was_rolled_back_to(
@@ -714,7 +727,7 @@ def test_a_release_after_a_rollback_goes_back_to_what_was_rolled_back_to(
 def test_nothing_released_is_nothing_to_go_back_from(here: Path, origin: Path) -> None:
     from gatehouse.registry.promote import back
 
-    refused(lambda: back(Project(), "production", ""), 1, "nothing was released to production")
+    refused(lambda: back(Project(), "production", ""), 1, "[nothing-promoted]", "production")
 
 
 def test_restore_puts_a_release_back(here: Path, origin: Path) -> None:
@@ -1049,9 +1062,11 @@ def test_a_damaged_record_is_one_sentence(
         lambda: promote("production"),
         lambda: back(Project(), "production", ""),
     ):
-        refused(deed, 2, "production.json of ", "on branch environments is damaged", why)
-    refused(lambda: champion.fetch(Project()), 2, "is damaged")
-    refused(lambda: len(list(doctor.release(Project()))), 2, "is damaged")
+        refused(
+            deed, 2, "[record-damaged]", "production.json", "on branch environments is damaged", why
+        )
+    refused(lambda: champion.fetch(Project()), 2, "[record-damaged]")
+    refused(lambda: len(list(doctor.release(Project()))), 2, "[record-damaged]")
     capsys.readouterr()
     assert status(Project(), as_json=False, html=False) == 3
     out = capsys.readouterr().out

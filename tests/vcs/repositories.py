@@ -18,10 +18,10 @@ def git(*words: str, code: int = 0) -> str:
 
 
 def refused(deed: Callable[[], object], code: int, *sentence: str) -> str:
-    """The one sentence that ``deed`` ends with, of which these are parts."""
+    """The one sentence that ``deed`` ends with, of which these are parts, and ``[its-code]``."""
     with pytest.raises(Stop) as stopped:
         deed()
-    said = str(stopped.value)
+    said = f"{stopped.value} [{stopped.value.code}]"
     assert stopped.value.exit_code == code, said
     assert "\n" not in said
     assert [part for part in sentence if part not in said] == [], said

@@ -223,13 +223,6 @@ def blessing_of(project: Project) -> "results.Blessing":
     return results.read_result(project / BLESSING, results.Blessing)
 
 
-def judged_on(blessing: "results.Blessing") -> str:
-    """The digest of the test rows; raises ``Stop`` where it is not said."""
-    if "test_data" not in blessing.digests:
-        raise Stop("blessing-damaged", f"{BLESSING} names no test rows: run `make pipeline`")
-    return blessing.digests["test_data"]
-
-
 def statement(project: Project, image: str, id_: str, commit: str, base: str) -> dict[str, object]:
     """What the record will say of this image."""
     blessing = blessing_of(project)
@@ -246,7 +239,7 @@ def statement(project: Project, image: str, id_: str, commit: str, base: str) ->
         "commit": commit,
         "data": {
             "dataset": outs(lock).get("data/dataset.parquet"),
-            "test": judged_on(blessing),
+            "test": blessing.digests.get("test_data", ""),
         },
         "base": base,
     }

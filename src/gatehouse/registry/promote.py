@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gatehouse.core.config.results import Blessing, read_result
+from gatehouse.core.config import results
 from gatehouse.core.console import say
-from gatehouse.core.digests import MODEL, file_digest, model_digest
+from gatehouse.core.digests import MODEL, file_digest
 from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json
 from gatehouse.core.layout import BLESSING
@@ -163,21 +163,10 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _release(project: Project, why: str) -> tuple[Record, Blessing]:
+def _release(project: Project, why: str) -> tuple[Record, results.Blessing]:
     """The image built here with its blessings, as a record; Stop (1) where one is missing."""
-    blessing = read_result(project / BLESSING, Blessing)
-    image = read_json(project / IMAGE, "run `make image`")
-    if not blessing.blessed:
-        raise Stop(
-            "model-not-blessed", "the candidate is not blessed: `make gate` says why", CLOSED
-        )
-    model = model_digest(project / MODEL)
-    if blessing.model_digest != model:
-        raise Stop(
-            "model-not-blessed",
-            "the model in model/ is not the blessed one: run `make pipeline gate`",
-            CLOSED,
-        )
+    blessing = results.blessing(project.root)
+    image, model = read_json(project / IMAGE, "run `make image`"), blessing.model_digest
     more = {"action": "promote", "who": who(project), "why": why, "when": _now(), "previous": None}
     try:
         wanted = record.parse(image | more)
@@ -217,7 +206,7 @@ def _release(project: Project, why: str) -> tuple[Record, Blessing]:
     return wanted, blessing
 
 
-def _changed(blessing: Blessing, production: Record | None, model: str) -> str:
+def _changed(blessing: results.Blessing, production: Record | None, model: str) -> str:
     """Why the blessing says nothing about the model in production now; "" where it does."""
     judged = blessing.champion and blessing.champion.model_digest
     # A first release has no champion; another image of the champion has none to be better than.

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.config import results
 from gatehouse.core.config.deploy import Signing, load
-from gatehouse.core.config.results import Blessing, read_result
 from gatehouse.core.console import say
-from gatehouse.core.digests import MODEL, file_digest, model_digest
+from gatehouse.core.digests import MODEL, file_digest
 from gatehouse.core.errors import CLOSED, GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.files import read_json, write_text
 from gatehouse.core.layout import BLESSING
@@ -230,17 +230,7 @@ def _reach(call: Callable[[], Any]) -> None:
 
 def sign(project: Project, key: Path | None) -> int:
     """Sign the blessed model, and the image's statement where it is there; idempotent."""
-    rules, digest, blessing = (
-        load(project).signing,
-        model_digest(project / MODEL),
-        read_result(project / BLESSING, Blessing),
-    )
-    if not blessing.blessed or blessing.model_digest != digest:
-        raise Stop(
-            "model-not-blessed",
-            f"the model in {MODEL}/ is not blessed, nothing is signed: `make gate`",
-            CLOSED,
-        )
+    rules, digest = load(project).signing, results.blessing(project.root).model_digest
     _sign(project / MODEL, project / OF_MODEL, key, rules)
     if not (project / STATEMENT).exists():
         return GOOD
