@@ -1,7 +1,9 @@
 """Columns of the user's own: ``derive`` stands in training and service, and fails in a sentence."""
 
+import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,3 +192,21 @@ def test_a_service_answers_with_them(write: Write) -> None:
         direct = Direct(predictor(Path(), about=Blessed("sha256:d", form)))
         said = direct.predict(row)["probabilities"]
         np.testing.assert_allclose(list(said.values()), expected, atol=1e-5)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux'")
+def test_attack_derive_runs_in_the_judge(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ATTACK: `derive` writes the truth, or reads what the judge knows | the judge asks own code in a process that can only compute (Landlock, seccomp), and gives it no target"""
+    write(MINE)
+    learned("binary")
+    expected = load(MODEL).predict(frame())
+    monkeypatch.setenv("GATEHOUSE_CONFINED", "1")
+    assert np.array_equal(load(MODEL).predict(frame()), expected)
+    evil = "open('owned', 'w')\n" + MINE
+    write(evil)
+    card = json.loads((MODEL / "model.json").read_text(encoding="utf-8"))
+    card["derive"]["digest"] = f"sha256:{hashlib.sha256(evil.encode()).hexdigest()}"
+    (MODEL / "model.json").write_text(json.dumps(card), encoding="utf-8")
+    with pytest.raises(InputError):
+        load(MODEL)
+    assert not Path("owned").exists()

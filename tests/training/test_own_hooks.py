@@ -126,3 +126,81 @@ def test_prepare_as_it_is_generated_changes_nothing() -> None:
     exec(text, space)
     table = pa.table({"x": [1]})
     assert space["prepare"](table) is table  # type: ignore[operator]
+
+
+# --- confined, as the judge asks ----------------------------------------------------------------
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux'")
+OWN_TYPE = """
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+class Mine(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.seen_ = 1.0
+        return self
+
+    def predict_proba(self, X):
+        yes = 1 / (1 + np.exp(-np.asarray(X, dtype=float)[:, 0]))
+        return np.stack([1 - yes, yes], axis=1)
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+def build(params, schema):
+    return Mine()
+"""
+
+
+def own_modules() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "mine"]
+
+
+def forget() -> None:
+    for name in own_modules():
+        del sys.modules[name]
+    sys.path[:] = [path for path in sys.path if not path.endswith("/src") or "gatehouse" in path]
+
+
+@LINUX
+def test_attack_prepare_runs_in_the_judge(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ATTACK: `prepare` writes a verdict, or reads what the judge knows | the judge asks own code in a process that can only compute (Landlock, seccomp)"""
+    write("data", "def prepare(table): return table.slice(20)")
+    monkeypatch.setenv(hooks.CONFINED, "1")
+    ingest(Project())
+    assert pq.read_metadata(DATASET).num_rows == ROWS - 20
+    assert own_modules() == []
+    write(
+        "data", "def prepare(table):\n    open('blessing.json', 'w').write('{}')\n    return table"
+    )
+    with pytest.raises(InputError) as refusal:
+        ingest(Project())
+    assert refusal.value.code == "confined-raised"
+    assert not Path("blessing.json").exists()
+
+
+@LINUX
+def test_attack_a_type_of_src_is_loaded_in_the_judge(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ATTACK: the model is of a class of src/, whose code the change rewrites | such a model is asked in a process that can only compute, and given features alone"""
+    write("model", OWN_TYPE)
+    gates = yaml.safe_load(Path("gates.yaml").read_text("utf-8"))
+    gates["trusted_types"] = [*(gates.get("trusted_types") or []), "mine.model.Mine"]
+    Path("gates.yaml").write_text(yaml.safe_dump(gates), encoding="utf-8")
+    assert fit()["estimator"] == "mine.model.Mine"
+    rows = pq.read_table("data/train.parquet").to_pandas()
+    expected = load(MODEL).predict(rows)
+    forget()
+    write("model", "open('/tmp/owned', 'w')\n" + OWN_TYPE)
+    monkeypatch.setenv(hooks.CONFINED, "1")
+    with pytest.raises(InputError):
+        load(MODEL)
+    write("model", OWN_TYPE)
+    assert np.array_equal(load(MODEL).predict(rows), expected)
+    assert own_modules() == []
+    Path("src/mine").rename("src/other")
+    with pytest.raises(InputError) as refusal:
+        load(MODEL)
+    assert refusal.value.code == "judge-lacks-package"

@@ -9,7 +9,7 @@ from gatehouse.core.actions import lend_token
 from gatehouse.core.console import say
 from gatehouse.core.environments import steady
 from gatehouse.core.errors import BROKEN, GOOD, Stop
-from gatehouse.core.hooks import on_path
+from gatehouse.core.hooks import CONFINED, on_path
 from gatehouse.core.project import Project
 
 from .run import guarded
@@ -20,6 +20,8 @@ def prepare() -> None:
 
     No file of the folder steers Python or uv.
     """
+    if sys.argv[1:2] == ["judge"]:
+        os.environ[CONFINED] = "1"  # nothing of the change is imported
     on_path(Project())  # a model may be of a class of the user's own
     for name, value in {
         "DVC_NO_ANALYTICS": "1",

@@ -11,19 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gatehouse.core.config import results
 from gatehouse.core.config.gates import section as gates_section
-from gatehouse.core.config.results import (
-    Blessing,
-    Champion,
-    DataGate,
-    Differs,
-    Parity,
-    RoundTrip,
-    dump,
-    read_findings,
-    read_result,
-    write_result,
-)
 from gatehouse.core.config.rules import OTHERS, Rule, is_number, read_rules
 from gatehouse.core.console import say
 from gatehouse.core.digests import CARD, MODEL, code_digest, file_digest, model_digest
@@ -53,7 +42,9 @@ def bless(project: Project) -> int:
     """Write ``blessing.json``, blessed or not; the exit code says only that it was judged."""
     (project / BLESSING).unlink(missing_ok=True)
     gates = gates_section(project, "model")
-    checks = closing(read_findings(project / CHECKS) + read_findings(project / TESTS))
+    checks = closing(
+        results.read_findings(project / CHECKS) + results.read_findings(project / TESTS)
+    )
     least = gates.get("rows_min")
     rows_min = int(least) if is_number(least) else 0
     reasons = [] if rows_min >= 1 else ["gates.yaml has no model.rows_min"]
@@ -72,22 +63,24 @@ def bless(project: Project) -> int:
     beaten = by_linear(project, judged)
     reasons += [entry["reason"] for entry in judged if not entry["passed"]]
     reasons += [f"{f.check}: {f.message}" for f in checks]
-    round_trip = read_result(project / ROUND_TRIP, RoundTrip)
+    round_trip = results.read_result(project / ROUND_TRIP, results.RoundTrip)
     reasons += [_differs(one) for one in round_trip.differ]
     report = project / data.REPORT
-    blessing = Blessing.model_validate(
+    blessing = results.Blessing.model_validate(
         {
             "blessed": not reasons,
             "model_digest": model_digest(project / MODEL),
-            "serving": dump(read_result(project / PARITY, Parity)),
-            "round_trip": dump(round_trip),
+            "serving": results.dump(results.read_result(project / PARITY, results.Parity)),
+            "round_trip": results.dump(round_trip),
             "champion": said,
             "beaten": beaten,
             "reasons": reasons,
             "rules": judged,
             "not_judged": not_judged,
             "rows": rows,
-            "data_rows": read_result(report, DataGate).rows if report.exists() else None,
+            "data_rows": results.read_result(report, results.DataGate).rows
+            if report.exists()
+            else None,
             "judge": {
                 "version": __version__,
                 "digest": code_digest(JUDGE),
@@ -100,7 +93,7 @@ def bless(project: Project) -> int:
             },
         }
     )
-    write_result(project / BLESSING, blessing)
+    results.write_result(project / BLESSING, blessing)
     for reason in reasons:
         say(f"blessing: {reason}")
     say(f"blessing: {'blessed' if not reasons else 'NOT blessed'} (comparisons: {len(judged)})")
@@ -129,7 +122,7 @@ def _mends(project: Project) -> str:
     return f"`model: {'linear' if asked == 'auto' else 'auto'}` in params.yaml mends it"
 
 
-def _differs(one: Differs) -> str:
+def _differs(one: results.Differs) -> str:
     """A way on which rows of the source mean something else than in the file."""
     columns = ", ".join(repr(name) for name in one.columns)
     where = (
@@ -148,11 +141,11 @@ def _champion(
     """The champion's predictions or None, what the record says of it, and why not blessed."""
     from gatehouse.metrics.predictions import read_other
 
-    record = read_result(project / CHAMPION, Champion, old=True)
+    record = results.read_result(project / CHAMPION, results.Champion, old=True)
     if record.found:
         predictions, reason = read_other(project, "champion")
         why_not = f"the champion cannot be compared: {reason}" if reason else ""
-        said = {k: v for k, v in dump(record).items() if k in ("model_digest", "data_rows")}
+        said = {k: v for k, v in results.dump(record).items() if k in ("model_digest", "data_rows")}
         return predictions, said, why_not
     if isinstance(bootstrap, str) and bootstrap.strip():
         return None, {"bootstrap": bootstrap}, ""

@@ -8,19 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gatehouse.core.config.results import (
-    Blessing,
-    Catalogue,
-    Champion,
-    DataGate,
-    Golden,
-    Metrics,
-    Parity,
-    Result,
-    RoundTrip,
-    read_findings,
-    read_result,
-)
+from gatehouse.core.config import results
 from gatehouse.core.config.schema import Schema, load_schema
 from gatehouse.core.digests import MODEL
 from gatehouse.core.errors import InputError, Stop
@@ -31,11 +19,11 @@ from gatehouse.core.project import Project
 from . import data_gate
 
 PIPELINE = Path("dvc.yaml")
-EVALUATED: dict[Path, type[Result]] = {
-    METRICS: Metrics,
-    GOLDEN: Golden,
-    PARITY: Parity,
-    ROUND_TRIP: RoundTrip,
+EVALUATED: dict[Path, type[results.Result]] = {
+    METRICS: results.Metrics,
+    GOLDEN: results.Golden,
+    PARITY: results.Parity,
+    ROUND_TRIP: results.RoundTrip,
 }
 # Who runs these in code of her own decides what the gate believes.
 JUDGES = (
@@ -108,20 +96,20 @@ def _predictions(project: Project) -> None:
                 f"{path} has {rows:,} rows, and {asked} another number: predict each",
             )
     for name, model in EVALUATED.items():
-        read_result(project / name, model)
+        results.read_result(project / name, model)
     read_json(project / "predictions/importance.json")
 
 
 def _findings(name: str) -> Callable[[Project], None]:
     def look(project: Project) -> None:
-        read_findings(project / f"reports/{name}.json")
+        results.read_findings(project / f"reports/{name}.json")
 
     return look
 
 
-def _file(path: Path, model: type[Result]) -> Callable[[Project], None]:
+def _file(path: Path, model: type[results.Result]) -> Callable[[Project], None]:
     def look(project: Project) -> None:
-        read_result(project / path, model, "write what the next stages read")
+        results.read_result(project / path, model, "write what the next stages read")
 
     return look
 
@@ -129,15 +117,15 @@ def _file(path: Path, model: type[Result]) -> Callable[[Project], None]:
 LEAVES: dict[str, Callable[[Project], None]] = {
     "ingest": _dataset,
     "data_checks": _findings("data"),
-    "data_gate": _file(data_gate.REPORT, DataGate),
+    "data_gate": _file(data_gate.REPORT, results.DataGate),
     "split": _sides,
     "train": _model,
-    "champion": _file(CHAMPION, Champion),
+    "champion": _file(CHAMPION, results.Champion),
     "evaluate": _predictions,
     "model_checks": _findings("model"),
     "model_tests": _findings("model_tests"),
-    "blessing": _file(BLESSING, Blessing),
-    "catalogue": _file(CATALOGUE, Catalogue),
+    "blessing": _file(BLESSING, results.Blessing),
+    "catalogue": _file(CATALOGUE, results.Catalogue),
 }
 
 

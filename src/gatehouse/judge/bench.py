@@ -102,7 +102,7 @@ def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) ->
     write_text(project / PIPELINE, yaml.safe_dump(by_library(pipeline), sort_keys=False))
     # What a lock says that stages gave, whoever merged it said: not even the base's is believed.
     (project / LOCK).unlink(missing_ok=True)
-    os.environ[CONFINED] = "1"
+    os.environ[CONFINED] = "1"  # for all that is started from here
     verb = (sys.executable, "-P", "-m", "gatehouse.cli")
     write_json(project / EXAM, dict(exam))
     _call(*verb, "data")

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gatehouse.core.config.results import (
-    Blessing,
-    Catalogue,
-    Metrics,
-    dump,
-    read_result,
-    write_result,
-)
+from gatehouse.core.config import results
 from gatehouse.core.config.rules import value_text
 from gatehouse.core.console import say
 from gatehouse.core.digests import CARD, MODEL, file_digest, model_digest
@@ -73,8 +66,8 @@ def catalogue(project: Project) -> int:
             f"MLflow did not take the run ({reason}): start it, then `make pipeline`",
             INFRASTRUCTURE,
         ) from None
-    logged = Catalogue(run_id=run, model_digest=model_digest(project / MODEL))
-    write_result(project / CATALOGUE, logged)
+    logged = results.Catalogue(run_id=run, model_digest=model_digest(project / MODEL))
+    results.write_result(project / CATALOGUE, logged)
     say(f"catalogue: run {run} logged; `make ui` shows it")
     return GOOD
 
@@ -106,8 +99,11 @@ def experiment(project: Project) -> str:
 
 
 def _log(project: Project, mlflow: Any, uri: str) -> str:
-    card, metrics = read_json(project / MODEL / CARD), read_result(project / METRICS, Metrics)
-    blessing = read_result(project / BLESSING, Blessing)
+    card, metrics = (
+        read_json(project / MODEL / CARD),
+        results.read_result(project / METRICS, results.Metrics),
+    )
+    blessing = results.read_result(project / BLESSING, results.Blessing)
     name = experiment(project)
     if mlflow.get_experiment_by_name(name) is None:
         local = (
@@ -131,7 +127,7 @@ def _log(project: Project, mlflow: Any, uri: str) -> str:
         mlflow.log_metrics(
             {
                 f"{side}_{metric}": value
-                for side, values in dump(metrics).items()
+                for side, values in results.dump(metrics).items()
                 for metric, value in values.items()
                 if value is not None
             }

@@ -8,16 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from gatehouse.core.config import canvas
-from gatehouse.core.config.results import (
-    Blessing,
-    Checks,
-    DataGate,
-    Metrics,
-    Result,
-    dump,
-    read_result,
-)
+from gatehouse.core.config import canvas, results
 from gatehouse.core.config.rules import BOUNDS, is_number, value_text
 from gatehouse.core.digests import MODEL, model_digest
 from gatehouse.core.files import read_json, read_yaml, write_text
@@ -39,11 +30,14 @@ FILES = {
     "params": "params.yaml",
     "schema": "schema.yaml",
 }
-MODELS: dict[str, type[Result]] = {"blessing.json": Blessing, "metrics.json": Metrics}
-FOUND: dict[str, tuple[str, type[Checks] | type[DataGate]]] = {
-    "data": ("reports/data_gate.json", DataGate),
-    "model": ("reports/model.json", Checks),
-    "tests": ("reports/model_tests.json", Checks),
+MODELS: dict[str, type[results.Result]] = {
+    "blessing.json": results.Blessing,
+    "metrics.json": results.Metrics,
+}
+FOUND: dict[str, tuple[str, type[results.Checks] | type[results.DataGate]]] = {
+    "data": ("reports/data_gate.json", results.DataGate),
+    "model": ("reports/model.json", results.Checks),
+    "tests": ("reports/model_tests.json", results.Checks),
 }
 TEXT, NAMES, IMPORTANT = 300, 20, 5
 
@@ -78,9 +72,9 @@ def _facts(project: Project) -> Facts:
         path = Path(file)
         facts[name] = _read(path) if path.exists() else {}
     for name, (file, model) in FOUND.items():
-        found = read_result(Path(file), model) if Path(file).exists() else None
+        found = results.read_result(Path(file), model) if Path(file).exists() else None
         facts[f"{name}_findings"] = found.findings if found else []
-        facts["open"] = facts.get("open") or (isinstance(found, DataGate) and found.open)
+        facts["open"] = facts.get("open") or (isinstance(found, results.DataGate) and found.open)
     facts["canvas"] = canvas.load(project) if (project / canvas.PATH).exists() else canvas.Canvas()
     facts["unfilled"] = (
         canvas.unfilled(project)
@@ -111,7 +105,7 @@ def _read(path: Path) -> Facts:
     if path.suffix != ".json":
         return read_yaml(path)
     model = MODELS.get(str(path))
-    return dump(read_result(path, model)) if model else read_json(path)
+    return results.dump(results.read_result(path, model)) if model else read_json(path)
 
 
 def _table(project: Project, schema: Facts, columns: Facts) -> Facts:
