@@ -1,11 +1,12 @@
 """A stand-in for ``kubectl`` and the cluster behind it, run as the program of that name.
 
 ``kustomize`` is passed on to the real kubectl (REAL_KUBECTL). Everything else works on the JSON file
-KUBE_STATE: manifests are held against the schemas of Kubernetes before they are taken, a Deployment
-has revisions, and ``verdicts`` says which images come to nothing, and how.
+KUBE_STATE: manifests are held against the schemas of Kubernetes before they are taken (KUBE_VALID is
+a folder for what passed), a Deployment has revisions, and ``verdicts`` says which images come to
+nothing, and how.
 """
 
-import http.server
+import hashlib
 import json
 import os
 import sys
@@ -160,20 +161,32 @@ class Cluster:
 
 def validated(text: str) -> list[Any]:
     """The documents, each of which a cluster would take."""
-    import kubernetes_validate
     import yaml
 
-    documents = list(yaml.safe_load_all(text))
+    documents = list(yaml.load_all(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
     for document in documents:
-        try:
-            kubernetes_validate.validate(document, "1.37", strict=True)
-        except Exception as error:
-            raise Refused(f"error validating data: {str(error).splitlines()[0]}") from None
+        # The schemas take longer to read than all else: what was held against them once is known.
+        content = json.dumps(document, sort_keys=True).encode()
+        known = Path(os.environ["KUBE_VALID"]) / hashlib.sha256(content).hexdigest()
+        if not known.exists():
+            hold(document)
+            known.touch()
     return documents
+
+
+def hold(document: Any) -> None:
+    """Against the schemas of Kubernetes."""
+    import kubernetes_validate
+
+    try:
+        kubernetes_validate.validate(document, "1.37", strict=True)
+    except Exception as error:
+        raise Refused(f"error validating data: {str(error).splitlines()[0]}") from None
 
 
 def forward(image: str) -> None:
     """A tunnel: kubectl chooses the port and says so, and a line for every connection."""
+    import http.server
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

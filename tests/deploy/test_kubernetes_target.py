@@ -52,10 +52,17 @@ class Kube:
         return [call for call in self.read()["calls"] if f" {verb}" in call]
 
 
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the stand-in notes which documents a cluster would take."""
+    return tmp_path_factory.mktemp("valid")
+
+
 @pytest.fixture
-def kube(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kube:
+def kube(tmp_path: Path, valid: Path, monkeypatch: pytest.MonkeyPatch) -> Kube:
     """An empty cluster, and a repository to deploy from."""
     monkeypatch.setenv("REAL_KUBECTL", program("kubectl"))
+    monkeypatch.setenv("KUBE_VALID", str(valid))
     monkeypatch.setenv("KUBE_STATE", str(tmp_path / "state.json"))
     standin = tmp_path / "bin/kubectl"
     standin.parent.mkdir()
