@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+for folder in ("tests", "tests/template", "tests/github"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
 
 from workflows import events
 from workflows.events import Event

@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/template"))
+for folder in ("src", "scripts", "tests", "tests/template", "tests/github"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / folder))
 
 from baked import BakedProject
 from conftest import bake_into

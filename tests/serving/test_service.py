@@ -540,15 +540,15 @@ def change(name: str) -> Callable[[Path], None]:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
-    "onnx changed": (change("model.onnx"), "not the one that was blessed"),
-    "skops changed": (change("model.skops"), "not the one that was blessed"),
-    "card changed": (change("model.json"), "not the one that was blessed"),
-    "onnx gone": (lambda r: (r / "model/model.onnx").unlink(), "not the one that was blessed"),
-    "skops gone": (lambda r: (r / "model/model.skops").unlink(), "is not there"),
-    "no blessing": (lambda r: (r / "blessing.json").unlink(), "missing or damaged"),
-    "not blessed": (lambda r: write_blessing(r, blessed=False), "is not blessed"),
-    "unknown format": (lambda r: write_blessing(r, "pickle"), "no known format"),
-    "no format": (lambda r: write_blessing(r, serving=None), "missing or damaged"),
+    "onnx changed": (change("model.onnx"), "model-not-blessed"),
+    "skops changed": (change("model.skops"), "model-not-blessed"),
+    "card changed": (change("model.json"), "model-not-blessed"),
+    "onnx gone": (lambda r: (r / "model/model.onnx").unlink(), "model-not-blessed"),
+    "skops gone": (lambda r: (r / "model/model.skops").unlink(), "model-missing"),
+    "no blessing": (lambda r: (r / "blessing.json").unlink(), "blessing-damaged"),
+    "not blessed": (lambda r: write_blessing(r, blessed=False), "model-not-blessed"),
+    "unknown format": (lambda r: write_blessing(r, "pickle"), "blessing-damaged"),
+    "no format": (lambda r: write_blessing(r, serving=None), "blessing-damaged"),
 }
 
 
@@ -561,10 +561,11 @@ def test_a_model_that_is_not_the_blessed_one_is_refused(
 ) -> None:
     from gatehouse.core.errors import InputError
 
-    spoil, said = BROKEN[case]
+    spoil, code = BROKEN[case]
     spoil(bless(tmp_path, "binary"))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError) as refused:
         client(root=tmp_path)
+    assert refused.value.code == code
 
 
 @pytest.mark.gate("model file", "not the one that was blessed, at the start of the service", "open")
