@@ -191,7 +191,9 @@ def test_the_champion_brings_its_reference(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(champion, "dvc_get", get)
     monkeypatch.setattr(champion, "git", lambda *_: yaml.safe_dump(lock))
-    monkeypatch.setattr(champion, "_commits", lambda _: [("main", "c" * 40)])
+    monkeypatch.setattr(champion, "_commits", lambda _: [("main", "c" * 40, None)])
+    names = {Path(path).name: md5 for path, md5 in made.items()}
+    monkeypatch.setattr(champion, "md5_of", lambda out: names[out.name])
     monkeypatch.setattr(champion, "model_digest", lambda _: "sha256:d")
     Path("dvc.lock").write_text("stages: {}")
     assert champion.fetch(Project()) == 0
