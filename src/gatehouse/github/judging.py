@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,16 +45,24 @@ def judge(project: Project, own: Callable[[list[str]], list[str]]) -> int:
 
 def _judge(project: Project, head: str, own: Callable[[list[str]], list[str]]) -> int:
     if not head:
-        return _call(own(["judge"]))
+        return _call(project, own(["judge"]))
     change.fetch(project, head)
     if all_prose(project, differing(project, "HEAD", change.merged(project, head))):
         write_text(project / REPORT, NOTHING)
         return GOOD
-    return _call(own(["judge", head]))
+    return _call(project, own(["judge", head]))
 
 
-def _call(words: list[str]) -> int:
-    return subprocess.run(words, check=False).returncode
+def _call(project: Project, words: list[str]) -> int:
+    """Run it; what it says is kept after what the candidate's run said."""
+    (project / LOG).parent.mkdir(parents=True, exist_ok=True)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with (project / LOG).open("ab") as kept, subprocess.Popen(words, **how) as process:  # type: ignore[call-overload]
+        for line in process.stdout:
+            kept.write(line)
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+    return int(process.returncode)
 
 
 def _keep_log(project: Project) -> None:

@@ -17,11 +17,12 @@ import yaml
 
 from gatehouse.core import owned
 from gatehouse.core.digests import CARD, MODEL, ONNX, WEIGHTS
-from gatehouse.core.errors import CLOSED, GOOD, Stop
+from gatehouse.core.errors import CLOSED, Stop
 from gatehouse.core.files import read_json, read_section, read_yaml, write_json, write_text
 from gatehouse.core.hooks import CONFINED
 from gatehouse.core.project import Project
 from gatehouse.gates import distrust, own_stages, thresholds
+from gatehouse.gates.data_gate import REPORT as GATE
 from gatehouse.gates.own_stages import LEAVES
 from gatehouse.gates.verdict import EXAM
 from gatehouse.vcs.dvc import outs
@@ -109,22 +110,22 @@ def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) ->
     if by_own:
         _place(project / HANDED / DATASET.name, project / DATASET, DATA)
         _dvc("commit", "--quiet", "--force", "ingest")
-    code = _dvc("repro", "--no-run-cache", "split", may_close=True)
-    if not code and not handed:
+    closed = _dvc("repro", "--no-run-cache", "split", may_close=True)
+    if closed and (not (project / GATE).exists() or read_json(project / GATE)["open"]):
+        raise Stop("judge-stage", "a step of the judge failed: its words stand above")
+    if not closed and not handed:
         reasons.append("no model was handed over: the run of the candidate says why")
-    if not code and handed:
+    if not closed and handed:
         for name in handed:
             _place(project / HANDED / MODEL / name, project / MODEL / name, SIZES[name])
         for name in set(SIZES) - set(handed):
             (project / MODEL / name).unlink(missing_ok=True)
         _dvc("commit", "--quiet", "--force", "train")
-        code = _dvc("repro", "--no-run-cache", "blessing", may_close=True)
+        _dvc("repro", "--no-run-cache", "blessing")
         made = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
         exam["recorded"], note = distrust.held(made, recorded, before, merged=merged)
         notes += [note] * bool(note) + _differences(project)
     write_json(project / EXAM, dict(exam))
-    if code not in (GOOD, CLOSED):
-        return code
     code = _call(*verb, "gate", may_close=True)
     _call(*verb, "report", "--html")
     return code
@@ -230,8 +231,8 @@ def _dvc(*words: str, may_close: bool = False) -> int:
 
 
 def _call(*words: str, may_close: bool = False) -> int:
-    """Run it to its end; raises ``Stop`` with its code unless that says that a gate is closed."""
+    """Run it to its end; raises ``Stop`` (2) where it fails, unless that may be a closed gate."""
     code = subprocess.run(words, check=False).returncode
     if code and not may_close:
-        raise Stop("judge-stage", "a step of the judge failed: its words stand above", code)
+        raise Stop("judge-stage", "a step of the judge failed: its words stand above")
     return code
