@@ -176,6 +176,15 @@ def test_what_stopped_before_a_report_is_quoted_and_inert(tell: Tell, github: Gi
     assert quoted.endswith("'''\n@all <b>\n```\n")
 
 
+def test_a_judge_that_could_not_judge_is_quoted(tell: Tell, github: GitHub) -> None:
+    Path("reports/ci.log").write_text("of the candidate\nof the judge\n", encoding="utf-8")
+    assert (
+        tell("## ❌ Not judged: a step failed\n", judge="failure")
+        == "## ❌ Not judged: a step failed"
+    )
+    assert github.comments[0]["body"].endswith("of the candidate\nof the judge\n```\n")
+
+
 def test_the_one_comment_is_edited_and_never_by_an_older_run(tell: Tell, github: GitHub) -> None:
     github.say("Nice! <!-- gatehouse-report run=99999.1 -->", login="somebody")
     tell(CLOSED, judge="failure", run=12)

@@ -79,6 +79,18 @@ def test_other_parameters_are_free(here: Project) -> None:
     assert Path("params.yaml").read_text() == text
 
 
+def test_what_cannot_be_judged_is_in_the_report(
+    here: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conflict(*_: object) -> str:
+        raise Stop("judge-conflict", "it conflicts", CLOSED)
+
+    monkeypatch.setattr("gatehouse.judge.change.merged", conflict)
+    with pytest.raises(Stop):
+        bench.judge(here, "a" * 40)
+    assert Path("reports/report.md").read_text() == "## ❌ Not judged: it conflicts\n"
+
+
 def _hand(*names: str) -> None:
     Path("handed/model").mkdir(parents=True, exist_ok=True)
     for name in names:

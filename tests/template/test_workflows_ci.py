@@ -185,7 +185,7 @@ def test_attack_a_change_that_rewrites_all_that_judges_it(
         if file != "data/evil.dvc":
             laptop.write(file, text)
     source = next((laptop.path / "src").glob("*/__init__.py"))
-    source.write_text("import pathlib\npathlib.Path('never').write_text('')\n")
+    source.write_text("try:\n    open('never', 'w')\nexcept OSError:\n    pass\n")
     commit(laptop, "All is well")
     number = hub.open_pull(laptop.path, name, fork=fork, author="eve")
     told = judge(hub, pretended(hub, events.pull_request(hub, number), candidate))

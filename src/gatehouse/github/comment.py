@@ -140,6 +140,7 @@ def compose(
         headline = NO_VERDICT
     else:
         headline = title
+        body = body if body.strip() or not judged_bad else f"\n{_tail()}"
     jobs = " ".join(f"{SIGNS.get(result, '❔')} {name}" for name, result in results.items())
     head = f"## {headline} {MARKER.format('.'.join(map(str, run)))}\n{first}"
     head += f"\n{jobs} ([run]({link}))\n"

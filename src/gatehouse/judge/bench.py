@@ -10,6 +10,8 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
@@ -33,7 +35,7 @@ from . import change
 HANDED, DATASET, METRICS = Path("handed"), Path("data/dataset.parquet"), Path("metrics.json")
 SIZES = {CARD: 16 << 20, WEIGHTS: 2 << 30, ONNX: 2 << 30}  # bytes of a model's files
 DATA = 8 << 30  # bytes of a dataset that own code made
-PIPELINE, LOCK = Path("dvc.yaml"), Path("dvc.lock")
+PIPELINE, LOCK, REPORT = Path("dvc.yaml"), Path("dvc.lock"), Path("reports/report.md")
 MOST, CLOSE = 10, 1e-6  # differences told; what two machines may differ by
 
 
@@ -63,8 +65,14 @@ def hand_over(project: Project) -> str:
 def judge(project: Project, head: str) -> int:
     """Judge the commit ``head`` by the checkout here, which is the base's; 1 when a gate closes.
 
-    Raises ``Stop``: 1 for a change that cannot be judged, 3 where the machine is at fault.
+    Raises ``Stop``, which the report says then: 1 for a change that cannot be judged, 3 where the
+    machine is at fault.
     """
+    with _told(project):
+        return _judge(project, head)
+
+
+def _judge(project: Project, head: str) -> int:
     tree = change.merged(project, head)
     found = change.entries(project, tree)
     base_gates = (project / thresholds.GATES).read_text(encoding="utf-8")
@@ -84,7 +92,17 @@ def judge(project: Project, head: str) -> int:
 def judge_here(project: Project) -> int:
     """Judge the commit that is checked out, a commit of the base branch itself."""
     exam: Exam = {"reasons": [], "notes": [], "judging": [], "recorded": ""}
-    return _run(project, exam, _model(project, "HEAD"), merged=True)
+    with _told(project):
+        return _run(project, exam, _model(project, "HEAD"), merged=True)
+
+
+@contextmanager
+def _told(project: Project) -> Iterator[None]:
+    try:
+        yield
+    except Stop as stop:
+        write_text(project / REPORT, f"## ❌ Not judged: {stop}\n")
+        raise
 
 
 def _model(project: Project, where: str) -> str | None:
