@@ -70,7 +70,7 @@ def _is_hidden(path: Path, paths: list[str]) -> bool:
 
 def put(folder: Path, run_id: int, name: str, content: Mapping[str, bytes]) -> tuple[int, str]:
     """Keep an artifact of these files; gives its id and digest."""
-    (folder / str(run_id)).mkdir(exist_ok=True)
+    (folder / str(run_id)).mkdir(parents=True, exist_ok=True)
     number = _next_id(folder)
     packed = folder / str(run_id) / f"{number}.zip"
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -86,7 +86,7 @@ def upload() -> None:
     """Zip what the paths mean; a second artifact of the same name is refused."""
     given = inputs()
     folder, run_id = hub("artifacts"), int(os.environ["GITHUB_RUN_ID"])
-    (folder / str(run_id)).mkdir(exist_ok=True)
+    (folder / str(run_id)).mkdir(parents=True, exist_ok=True)
     if given["archive"] == "false":
         fail("archive: false has no stand-in")
     if bad := set(given["name"]) & set('":<>|*?\r\n\\/'):
