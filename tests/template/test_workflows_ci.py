@@ -240,7 +240,7 @@ def test_data_that_nobody_pushed_are_missed_at_once(hub: FakeGitHub, laptop: Bak
     told = judge(hub, done.id)
     assert told.results == CLOSED, told.text
     said = the_comment(hub, number)
-    assert said.startswith("## ❌ Stopped: CI, judge failed")
+    assert said.startswith("## ❌ Not judged: a step of the judge failed")
     assert "data not pushed: run 'gatehouse push'" in said, "backquotes would end the block"
 
 
