@@ -13,8 +13,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-for folder in ("tests", "tests/template", "tests/github"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / folder))
+sys.path.extend(
+    str(Path(__file__).resolve().parents[1] / folder)
+    for folder in ("tests", "tests/template", "tests/github")
+)
 
 from workflows import events
 from workflows.events import Event

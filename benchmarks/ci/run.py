@@ -12,8 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-for folder in ("src", "scripts", "tests", "tests/template", "tests/github"):
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / folder))
+sys.path.extend(
+    str(Path(__file__).resolve().parents[2] / folder)
+    for folder in ("src", "scripts", "tests", "tests/template", "tests/github")
+)
 
 from baked import BakedProject
 from conftest import bake_into
