@@ -17,7 +17,7 @@ from gatehouse.core.errors import CLOSED, GOOD, Stop
 from gatehouse.core.files import read_json, read_section
 from gatehouse.core.project import Project
 from gatehouse.core.strict_yaml import load
-from gatehouse.vcs.git import Differing, base_ref, changed
+from gatehouse.vcs.git import Differing, base_ref, changed, has_origin
 
 from . import blessing, own_stages, thresholds
 from . import data_gate as data
@@ -52,7 +52,9 @@ def collect(project: Project) -> dict[str, Any]:
     found, in_ci = loosened(project), bool(os.environ.get("BASE_REF"))
     verdict["loosened"] = found if in_ci else []
     differs = changed(project)
-    verdict["judging"] = owned.told(*differs, loosened=found)
+    # Where there is nobody else yet, nobody has to agree.
+    shared = in_ci or has_origin(project)
+    verdict["judging"] = owned.told(*differs, loosened=found) if shared else []
     verdict["own"] = own_stages.replaced(project)
     verdict["notes"] = [] if in_ci else found + otherwise(project, differs)
     verdict["recorded"] = ""
