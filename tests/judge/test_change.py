@@ -61,7 +61,7 @@ def _change(files: dict[str, str] | None = None, *, remove: tuple[str, ...] = ()
 
 def _taken(project: Project, head: str) -> tuple[set[str], list[str]]:
     """The files that the judge's folder then has otherwise, and those that were left out."""
-    left = change.take(project, change.entries(project, change.merged(project, head)))
+    left = change.take(project, change.merged(project, head))
     said = subprocess.run(
         ["git", "status", "--porcelain", "-uall"], capture_output=True, text=True, check=True
     ).stdout

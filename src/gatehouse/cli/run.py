@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gatehouse.core.console import say
+from gatehouse.core.console import heard, say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 
 
@@ -61,13 +61,6 @@ def logged(log: Path, *commands: Sequence[str]) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as kept:
         for words in commands:
-            how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            with subprocess.Popen(words, **how) as process:  # type: ignore[call-overload]
-                for line in process.stdout:
-                    kept.write(line)
-                    kept.flush()
-                    sys.stdout.buffer.write(line)
-                    sys.stdout.flush()
-            if process.returncode:
-                return int(process.returncode)
+            if code := heard(words, kept):
+                return code
     return GOOD

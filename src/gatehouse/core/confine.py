@@ -101,11 +101,6 @@ class Confined:
             raise InputError("confined-ended", "code of src/ answers with no table") from None
         return table
 
-    def close(self) -> None:
-        """End the process."""
-        self._child.kill()
-        self._child.communicate()
-
     def __del__(self) -> None:
         if child := getattr(self, "_child", None):
             child.kill()

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import IO
 
 
 def say(message: str) -> None:
@@ -14,3 +16,17 @@ def paint(text: str, colour: str) -> str:
     if not sys.stdout.isatty() or "NO_COLOR" in os.environ:
         return text
     return f"\x1b[{ {'red': 31, 'green': 32, 'yellow': 33}[colour] }m{text}\x1b[0m"
+
+
+def heard(words: Sequence[str], kept: IO[bytes]) -> int:
+    """Run a program; what it says goes on as it comes, and into ``kept``. Its exit code."""
+    import subprocess  # late: most who say something start nothing
+
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(words, **how) as process:  # type: ignore[call-overload]
+        for line in process.stdout:
+            kept.write(line)
+            kept.flush()
+            sys.stdout.buffer.write(line)
+            sys.stdout.flush()
+    return int(process.returncode)

@@ -8,7 +8,7 @@ a reason to retrain.
 from pathlib import Path
 
 from gatehouse.core.config.gates import section as gates_section
-from gatehouse.core.config.results import Checks, DataGate, Entry, read_result, write_result
+from gatehouse.core.config.results import Checks, DataGate, entries, read_result, write_result
 from gatehouse.core.config.rules import is_number
 from gatehouse.core.console import say
 from gatehouse.core.errors import CLOSED, GOOD, Stop
@@ -40,7 +40,7 @@ def judge(project: Project) -> int:
         open=not closed,
         rows=checks.rows,
         reasons=[f"{f.check}: {f.message}" for f in closed],
-        findings=[Entry(**f.as_json()) for f in findings],
+        findings=entries(findings),
     )
     write_result(project / REPORT, gate)
     for finding in findings:

@@ -17,7 +17,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from gatehouse.core.config.gates import section as gates_section
-from gatehouse.core.config.results import Checks, Entry, write_result
+from gatehouse.core.config.results import Checks, entries, write_result
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.files import write_json
@@ -69,8 +69,7 @@ def test_model(project: Project) -> int:
         fix = "Make the tests faster, or raise model_tests.timeout_minutes in gates.yaml."
         said, most = f"not done after {minutes:g} minutes", f"{minutes:g} minutes"
         findings = [Finding("pytest", "error", said, fix, "not done", most)]
-    entries = [Entry(**f.as_json()) for f in findings]
-    write_result(project / REPORT, Checks(stage="model_tests", findings=entries))
+    write_result(project / REPORT, Checks(stage="model_tests", findings=entries(findings)))
     say(f"model_tests: {len(findings)} findings, {len(closing(findings))} of them close the gate")
     return GOOD
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from gatehouse.core import environments
-from gatehouse.core.config.results import Checks, Entry, read_result, write_result
+from gatehouse.core.config.results import Checks, entries, read_result, write_result
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.files import read_yaml
@@ -28,8 +28,7 @@ def check_data(project: Project) -> int:
     if closing(findings):
         message = "Deepchecks did not run, since the data gate is closed already"
         findings.append(Finding("deepchecks", "skipped", message, "Mend the other findings first."))
-        entries = [Entry(**f.as_json()) for f in findings]
-        write_result(report, Checks(stage="data", rows=rows, findings=entries))
+        write_result(report, Checks(stage="data", rows=rows, findings=entries(findings)))
         say(f"checks: {len(closing(findings))} findings close the data gate already")
         return GOOD
     return with_deepchecks(project, "data", report, findings)
@@ -60,14 +59,13 @@ def with_deepchecks(project: Project, what: str, report: Path, findings: list[Fi
     """Run Deepchecks, and put our own findings before what it found; its exit code."""
     if os.environ.get(LEFT):
         said = Finding("deepchecks", "skipped", "the judge asks Deepchecks, and believes no other")
-        entries = [Entry(**f.as_json()) for f in (*findings, said)]
         rows = parquet_rows(project / DATASET)
-        write_result(report, Checks(stage=what, rows=rows, findings=entries))
+        write_result(report, Checks(stage=what, rows=rows, findings=entries([*findings, said])))
         return GOOD
     code = deepchecks(project, what, report)
     if code == GOOD:
         found = read_result(report, Checks)
-        both = [Entry(**f.as_json()) for f in findings] + found.findings
+        both = entries(findings) + found.findings
         write_result(report, found.model_copy(update={"findings": both}))
     return code
 

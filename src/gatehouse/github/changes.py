@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
 
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import commit, git, run
+from gatehouse.vcs.git import Differs, commit, differing, run
 
 from .keys import output
 
@@ -21,13 +20,6 @@ DOCS = rf"docs/(?:{PLAIN}/)*"
 PROSE = re.compile(rf"LICENSE|(?:{DOCS})?{PLAIN}\.md|{DOCS}{PLAIN}\.(?:gif|jpg|png|svg|webp)")
 MODES = {"000000", "100644"}  # absent, or a plain file: no link, no submodule, no program
 JUDGED = ("params.yaml", "dvc.yaml", "dvc.lock", "*.dvc", "src", "tests")
-
-
-class Differs(NamedTuple):
-    """A path that differs, with its modes before and after."""
-
-    name: str
-    modes: tuple[str, ...]
 
 
 def changes(project: Project) -> int:
@@ -47,20 +39,6 @@ def prose(project: Project, path: Differs) -> bool:
         return False
     words = ("grep", "--quiet", "--fixed-strings", "-e", path.name, "HEAD", "--", *JUDGED)
     return run(project, *words).returncode == 1  # another code is no answer
-
-
-def differing(project: Project, old: str, new: str) -> list[Differs] | None:
-    """Every path that differs between two commits, a moved one by both names; None if unknown."""
-    # Plumbing, so that nobody's settings count: no renames, and .gitmodules cannot hide a module.
-    how = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none", "--end-of-options")
-    said = git(project, "diff-tree", *how, old, new)
-    if said is None:
-        return None
-    words = said.split("\0")
-    return [
-        Differs(name, tuple(about.lstrip(":").split()[:2]))
-        for about, name in zip(words[:-1:2], words[1::2], strict=True)
-    ]
 
 
 def _of_pull_request(project: Project) -> list[Differs] | None:

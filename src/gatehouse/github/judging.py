@@ -8,17 +8,17 @@ that is checked out is, as after a push to main. What the candidate's run handed
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from gatehouse.core.console import heard
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
 from gatehouse.judge import change
+from gatehouse.vcs.git import differing
 
-from .changes import all_prose, differing
+from .changes import all_prose
 from .keys import summary
 
 REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
@@ -56,13 +56,8 @@ def _judge(project: Project, head: str, own: Callable[[list[str]], list[str]]) -
 def _call(project: Project, words: list[str]) -> int:
     """Run it; what it says is kept after what the candidate's run said."""
     (project / LOG).parent.mkdir(parents=True, exist_ok=True)
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with (project / LOG).open("ab") as kept, subprocess.Popen(words, **how) as process:  # type: ignore[call-overload]
-        for line in process.stdout:
-            kept.write(line)
-            sys.stdout.buffer.write(line)
-            sys.stdout.flush()
-    return int(process.returncode)
+    with (project / LOG).open("ab") as kept:
+        return heard(words, kept)
 
 
 def _keep_log(project: Project) -> None:

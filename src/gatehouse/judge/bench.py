@@ -74,10 +74,9 @@ def judge(project: Project, head: str) -> int:
 
 def _judge(project: Project, head: str) -> int:
     tree = change.merged(project, head)
-    found = change.entries(project, tree)
     base_gates = (project / thresholds.GATES).read_text(encoding="utf-8")
     base_params = read_yaml(project / "params.yaml")
-    left = change.take(project, found)
+    left = change.take(project, tree)
     reasons = _gates(project, base_gates) + _split(project, base_params)
     notes = []
     if any(name.startswith(("requirements/", "vendor/")) for name in left):

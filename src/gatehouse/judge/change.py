@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import dataclass
 from typing import Any
 
 from gatehouse.core import owned
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import DEPTH, Differing, commit, git, run
+from gatehouse.vcs.git import DEPTH, Differing, commit, differing, git, run
 
 FILES = 10 << 20  # bytes of one of them
 PLAIN = ("100644", "100755")
@@ -26,15 +25,6 @@ TAKEN = re.compile(
 POINTER, OUT = {"outs", "md5", "desc", "meta"}, {"md5", "size", "hash", "path", "nfiles", "desc"}
 DIGESTS = {"md5", "etag", "checksum", "size", "hash", "nfiles", "mtime"}
 NAME = re.compile(r"[\w][\w .()+,-]*")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A path that differs: its mode and the blob it would have; ``GONE`` where it would not be."""
-
-    path: str
-    mode: str
-    blob: str
 
 
 def merged(project: Project, head: str) -> str:
@@ -75,19 +65,6 @@ def fetch(project: Project, head: str) -> None:
         )
 
 
-def entries(project: Project, tree: str) -> list[Entry]:
-    """What differs between the commit checked out here and ``tree``; a move is both its names."""
-    said = git(project, "diff-tree", "-r", "-z", "--raw", "--no-renames", "HEAD", tree)
-    if said is None:
-        raise Stop("judge-git", "git cannot compare the change with the base", INFRASTRUCTURE)
-    words = said.split("\0")
-    found = []
-    for about, path in zip(words[0::2], words[1::2], strict=False):
-        _, mode, _, blob, _ = about.split(" ")
-        found.append(Entry(path, mode, blob))
-    return found
-
-
 def seen(project: Project, tree: str) -> Differing:
     """As ``vcs.git.changed``, between the commit checked out here and ``tree``."""
     words = ("diff-tree", "-r", "-z", "--raw", "-M", "HEAD", tree)
@@ -98,37 +75,39 @@ def seen(project: Project, tree: str) -> Differing:
     return owned.by_git(git(project, *words) or ""), read("HEAD"), read(tree)
 
 
-def take(project: Project, found: list[Entry]) -> list[str]:
-    """Write what the judge reads of the change over the base's files; returns the paths left out.
+def take(project: Project, tree: str) -> list[str]:
+    """Write what the judge reads of ``tree`` over the base's files; returns the paths left out.
 
     Raises ``Stop`` (1) for what is no ordinary small file, or a pointer that is more than one.
     """
+    if (found := differing(project, "HEAD", tree)) is None:
+        raise Stop("judge-git", "git cannot compare the change with the base", INFRASTRUCTURE)
     left = []
-    for entry in found:
-        if not TAKEN.fullmatch(entry.path):
-            left.append(entry.path)
+    for path, (_, mode), blob in found:
+        if not TAKEN.fullmatch(path):
+            left.append(path)
             continue
-        file = project / entry.path
-        if entry.mode == GONE:
+        file = project / path
+        if mode == GONE:
             file.unlink(missing_ok=True)
             continue
-        if entry.mode not in PLAIN:
-            raise Stop("judge-odd-file", f"{_said(entry.path)} is a link or a repository", CLOSED)
-        size = git(project, "cat-file", "-s", entry.blob) or ""
+        if mode not in PLAIN:
+            raise Stop("judge-odd-file", f"{_said(path)} is a link or a repository", CLOSED)
+        size = git(project, "cat-file", "-s", blob) or ""
         if not size.strip().isdigit() or int(size) > FILES:
             raise Stop(
                 "judge-odd-file",
-                f"{_said(entry.path)} is over {FILES >> 20} MB: let DVC keep it",
+                f"{_said(path)} is over {FILES >> 20} MB: let DVC keep it",
                 CLOSED,
             )
         content = subprocess.run(
-            ["git", "cat-file", "blob", entry.blob],
+            ["git", "cat-file", "blob", blob],
             capture_output=True,
             check=True,
             cwd=project.root,
         ).stdout
-        if entry.path.endswith(".dvc"):
-            pointer(entry.path, content, file.read_bytes() if file.is_file() else b"")
+        if path.endswith(".dvc"):
+            pointer(path, content, file.read_bytes() if file.is_file() else b"")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return left

@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gatehouse.core import owned
 from gatehouse.core.console import say
@@ -111,6 +111,31 @@ def on_main(project: Project, name: str) -> bool:
 
 def _shallow(project: Project) -> bool:
     return (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
+
+
+class Differs(NamedTuple):
+    """A path that differs: its modes before and after, and the blob it has then."""
+
+    name: str
+    modes: tuple[str, str]
+    blob: str
+
+
+def differing(project: Project, old: str, new: str) -> list[Differs] | None:
+    """Every path that differs between two commits or trees, a moved one by both names.
+
+    None where git cannot say.
+    """
+    # Plumbing, so that nobody's settings count: no renames, and .gitmodules cannot hide a module.
+    how = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none", "--end-of-options")
+    said = git(project, "diff-tree", *how, old, new)
+    if said is None:
+        return None
+    words, found = said.split("\0"), []
+    for about, name in zip(words[:-1:2], words[1::2], strict=True):
+        was, mode, _, blob, _ = about.lstrip(":").split()
+        found.append(Differs(name, (was, mode), blob))
+    return found
 
 
 def changed(project: Project) -> Differing:

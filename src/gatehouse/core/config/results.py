@@ -4,6 +4,7 @@ All have ``version: 1`` but ``model/model.json``, whose bytes are part of the mo
 stands in them is never made into what it is not: ``"true"`` blesses nothing.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -47,6 +48,11 @@ class Entry(Part):
     def finding(self) -> Finding:
         """What gates and report go on with."""
         return Finding(**self.model_dump())
+
+
+def entries(findings: Iterable[Finding]) -> list[Entry]:
+    """Findings as they stand in a report."""
+    return [Entry(**finding.as_json()) for finding in findings]
 
 
 class Checks(Result):
