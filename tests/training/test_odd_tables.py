@@ -69,6 +69,7 @@ def check_contract(project: BakedProject) -> None:
 def check_measures(table: Table, project: BakedProject) -> None:
     """Something was learned, on rows of both sides."""
     measured = json.loads(project.read("metrics.json"))
+    assert measured.pop("version") == 1
     assert min(side["rows"] for side in measured.values()) > 50
     assert measured["test"]["skill"] > 0
     assert list(measured["test"])[1:] == [*MEASURED[table.task], *MORE.get(table.task, ())]
