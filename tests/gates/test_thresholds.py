@@ -139,12 +139,13 @@ def test_what_the_judge_says_beside_the_gates_counts(tmp_path: Path) -> None:
 
     commit(STRICT)
     assert collect()["open"] is True
-    said = {"reasons": ["split"], "notes": ["seen"], "judging": ["gone"], "recorded": "another"}
+    beside = {"notes": ["seen"], "judging": ["gone"], "pins": ["two"]}
+    said = {"reasons": ["split"], "recorded": "another", **beside}
     write_json(Path(EXAM), said)
     found = collect()
     assert found["open"] is False
     assert found["reasons"] == ["split", "another"]
-    assert (found["notes"], found["judging"]) == (["seen"], ["gone"])
+    assert {key: found[key] for key in beside} == beside
     Path("blessing.json").unlink()
     assert (collect()["open"], collect()["reasons"]) == (False, ["split"])
 

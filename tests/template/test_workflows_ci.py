@@ -1,6 +1,8 @@
 """CI for real: what a team pushes, which jobs run, and what the pull request then says."""
 
+import hashlib
 import json
+import zipfile
 from collections.abc import Iterator
 
 import pandas as pd
@@ -153,6 +155,7 @@ def test_a_worse_model_is_red_then_a_better_one_edits_the_comment(
     assert agreed(hub, number)
 
 
+STRICTER = b'"blessed": bool(reasons.append("nothing is good enough"))'
 STEERING = {
     "GNUmakefile": "pipeline gate ci:\n\t@true\n",
     "tests/conftest.py": "import json, pathlib\npathlib.Path('blessing.json').write_text('{}')\n",
@@ -253,6 +256,37 @@ def test_looser_thresholds_are_red_and_named(hub: FakeGitHub, laptop: BakedProje
     said = the_comment(hub, number)
     assert said.startswith("## ❌ Thresholds loosened: gates.yaml is looser than the base branch's")
     assert "skill min 0.02 is now -9" in said
+
+
+def test_two_judges_speak_of_a_change_of_the_pin(
+    hub: FakeGitHub, laptop: BakedProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other library is stricter with the same rules: the base's opens, and both are told."""
+    branch(laptop, "pin")
+    (wheel,) = (laptop.path / "vendor").glob("*.whl")
+    old = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with zipfile.ZipFile(wheel) as archive:
+        texts = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    texts["gatehouse/files/gates.txt"] += b"9.0.0: nothing is good enough.\n"
+    blessing = texts["gatehouse/gates/blessing.py"]
+    texts["gatehouse/gates/blessing.py"] = blessing.replace(b'"blessed": not reasons', STRICTER)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    new = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    for lock in ("train", "checks", "serve"):
+        laptop.replace(f"requirements/{lock}.txt", old, new)
+    commit(laptop, "Another library")
+    number = hub.open_pull(laptop.path, "pin")
+    monkeypatch.setattr(hub, "environments", None)  # it has others
+    done = ci(hub, events.pull_request(hub, number))
+    assert done.results == GREEN, done.text
+    told = judge(hub, done.id)
+    assert told.results == JUDGED, told.text
+    said = the_comment(hub, number)
+    assert "judged by the base's pin: blessed; by the change's, in its own run: not blessed" in said
+    assert "changes a gate, 9.0.0: nothing is good enough." in said
+    assert hub.blocked(number) == ["owner"]
 
 
 def test_prose_wants_no_model(hub: FakeGitHub, laptop: BakedProject) -> None:

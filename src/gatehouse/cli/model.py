@@ -276,17 +276,24 @@ def ci(
 
 
 def _candidate(distrust: list[list[str]]) -> int:
-    """Make what the judge judges; the checks that only it believes are left to it."""
+    """Make what the judge judges; the checks that only it believes are left to it.
+
+    Not where the pin changes: then this run is the new library's own verdict.
+    """
+    from gatehouse.core.owned import pins
     from gatehouse.gates.run_checks import LEFT
     from gatehouse.judge.bench import HANDED, hand_over
+    from gatehouse.vcs.git import changed
 
     log = HERE / HANDED / "ci.log"
-    os.environ[LEFT] = "1"
+    repinned = bool(pins(*changed(HERE)))
+    if not repinned:
+        os.environ[LEFT] = "1"
     with ThreadPoolExecutor() as beside:
         checked = beside.submit(subprocess.run, own("check"), capture_output=True, check=False)
         code = logged(log, *distrust, own("pipeline", "--until", "blessing"))
         if not code:
-            told("ci", lambda: hand_over(HERE))
+            told("ci", lambda: hand_over(HERE, repinned=repinned))
         said = checked.result()
     for stream in (said.stdout, said.stderr):
         sys.stdout.buffer.write(stream)

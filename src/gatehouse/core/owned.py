@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple, Optional
 
@@ -130,7 +130,7 @@ def told(
     cannot be read. ``loosened``: what ``gates.thresholds`` says. The names in a line are whatever
     somebody called her files: show them where nothing acts on them.
     """
-    lines = [*_pins(changes, before, after)]
+    lines = pins(changes, before, after)
     if lines and not all(owned(name) for change in changes for name in change.names):
         lines.append("a pin is better changed alone: then two judges speak of the same model")
     lines += loosened
@@ -154,8 +154,8 @@ def _left(change: Change) -> bool:
     return was in ("params.yaml", "dvc.lock") or was.endswith(".dvc")
 
 
-def _pins(changes: Sequence[Change], before: Read, after: Read) -> Iterator[str]:
-    """What becomes of the line of the library in each lock."""
+def pins(changes: Sequence[Change], before: Read, after: Read) -> list[str]:
+    """What becomes of the line of the library in each lock; none where it stays."""
     touched = {name for change in changes for name in change.names}
     found: dict[str, list[str]] = {}
     for lock in (f"{LOCKS.name}/{name}.txt" for name in FOLDERS):
@@ -163,7 +163,7 @@ def _pins(changes: Sequence[Change], before: Read, after: Read) -> Iterator[str]
             was, now = (_pin(read(lock) or "") for read in (before, after))
             if was != now:
                 found.setdefault(_pinned(was, now), []).append(lock)
-    yield from (f"the pin of {LIBRARY}, {said} in {', '.join(lk)}" for said, lk in found.items())
+    return [f"the pin of {LIBRARY}, {said} in {', '.join(lk)}" for said, lk in found.items()]
 
 
 def _pin(lock: str) -> tuple[str, str]:

@@ -57,11 +57,11 @@ def collect(project: Project) -> dict[str, Any]:
     verdict["judging"] = owned.told(*differs, loosened=found) if shared else []
     verdict["own"] = own_stages.replaced(project)
     verdict["notes"] = [] if in_ci else found + otherwise(project, differs)
-    verdict["recorded"] = ""
+    verdict["recorded"], verdict["pins"] = "", []
     exam = read_json(project / EXAM) if (project / EXAM).exists() else None
     if exam:
-        verdict["loosened"], verdict["notes"] = exam["reasons"], exam["notes"]
-        verdict["judging"], verdict["recorded"] = exam["judging"], exam["recorded"]
+        verdict |= {"loosened": exam["reasons"]}
+        verdict |= {key: exam[key] for key in ("notes", "judging", "recorded", "pins")}
     said = verdict["loosened"]
     verdict["reasons"] = said + [f"data gate: {reason}" for reason in data_gate["reasons"]]
     no_model = said and not (project / blessing.BLESSING).exists()
@@ -142,6 +142,7 @@ def lines(verdict: dict[str, Any]) -> list[str]:
     known = {*verdict["notes"], *verdict["reasons"]}
     judging = (said for said in verdict.get("judging", []) if said not in known)
     text += [paint(f"  what judges changes: {said}", "yellow") for said in judging]
+    text += [paint(f"  {said}", "yellow") for said in verdict["pins"]]
     if beaten := (verdict["blessing"] or {}).get("beaten"):
         text.append(paint("  " + beaten, "yellow"))
     gate = verdict["data_gate"]

@@ -12,8 +12,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, TypedDict
+from typing import Any
 
 import yaml
 
@@ -30,7 +31,7 @@ from gatehouse.gates.verdict import EXAM
 from gatehouse.vcs.dvc import outs
 from gatehouse.vcs.git import git
 
-from . import change
+from . import change, pins
 
 HANDED, DATASET, METRICS = Path("handed"), Path("data/dataset.parquet"), Path("metrics.json")
 SIZES = {CARD: 16 << 20, WEIGHTS: 2 << 30, ONNX: 2 << 30}  # bytes of a model's files
@@ -39,17 +40,22 @@ PIPELINE, LOCK, REPORT = Path("dvc.yaml"), Path("dvc.lock"), Path("reports/repor
 MOST, CLOSE = 10, 1e-6  # differences told; what two machines may differ by
 
 
-class Exam(TypedDict):
+@dataclass
+class Exam:
     """``reports/exam.json``: what the judge has to say beside the gates."""
 
-    reasons: list[str]
-    notes: list[str]
-    judging: list[str]
-    recorded: str
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    judging: list[str] = field(default_factory=list)
+    recorded: str = ""
+    pins: list[str] = field(default_factory=list)  # what two libraries say, where the pin changes
 
 
-def hand_over(project: Project) -> str:
-    """Lay what the judge takes of a candidate into ``handed/``: the model, and what it claims."""
+def hand_over(project: Project, *, repinned: bool = False) -> str:
+    """Lay what the judge takes of a candidate into ``handed/``: the model, and what it claims.
+
+    ``repinned``: also what the library says that the change brings.
+    """
     shutil.rmtree(project / HANDED / MODEL, ignore_errors=True)
     (project / HANDED / MODEL).mkdir(parents=True)
     for name in SIZES:
@@ -57,6 +63,8 @@ def hand_over(project: Project) -> str:
             shutil.copyfile(project / MODEL / name, project / HANDED / MODEL / name)
     if (project / METRICS).exists():
         shutil.copyfile(project / METRICS, project / HANDED / METRICS.name)
+    if repinned:
+        pins.hand_over(project, project / HANDED)
     if own_data(read_yaml(project / PIPELINE)):
         shutil.copyfile(project / DATASET, project / HANDED / DATASET.name)
     return f"what the judge takes is in {HANDED}/"
@@ -82,17 +90,16 @@ def _judge(project: Project, head: str) -> int:
     if any(name.startswith(("requirements/", "vendor/")) for name in left):
         notes.append("requirements/ or vendor/ change: the judge was made of those of the base")
     source_inside(project)
-    changes, before, after = change.seen(project, tree)
-    judging = owned.told(changes, before, after, loosened=reasons)
-    exam: Exam = {"reasons": reasons, "notes": notes, "judging": judging, "recorded": ""}
-    return _run(project, exam, _model(project, tree), merged=False)
+    differs = change.seen(project, tree)
+    judging = owned.told(*differs, loosened=reasons)
+    exam = Exam(reasons, notes, judging)
+    return _run(project, exam, tree, repinned=bool(owned.pins(*differs)))
 
 
 def judge_here(project: Project) -> int:
     """Judge the commit that is checked out, a commit of the base branch itself."""
-    exam: Exam = {"reasons": [], "notes": [], "judging": [], "recorded": ""}
     with _told(project):
-        return _run(project, exam, _model(project, "HEAD"), merged=True)
+        return _run(project, Exam())
 
 
 @contextmanager
@@ -109,8 +116,10 @@ def _model(project: Project, where: str) -> str | None:
     return outs(git(project, "show", f"{where}:./{LOCK}") or "").get("model")
 
 
-def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) -> int:
-    reasons, notes, before = exam["reasons"], exam["notes"], _model(project, "HEAD")
+def _run(project: Project, exam: Exam, tree: str = "", *, repinned: bool = False) -> int:
+    """Judge; ``tree`` is what a change would make of the base, ``repinned`` by another library."""
+    reasons, notes, before = exam.reasons, exam.notes, _model(project, "HEAD")
+    recorded = _model(project, tree) if tree else before
     pipeline = read_yaml(project / PIPELINE)
     handed = _handed(project)
     if own := own_stages.replaced(project):
@@ -122,7 +131,7 @@ def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) ->
     (project / LOCK).unlink(missing_ok=True)
     os.environ[CONFINED] = "1"  # for all that is started from here
     verb = (sys.executable, "-P", "-m", "gatehouse.cli")
-    write_json(project / EXAM, dict(exam))
+    write_json(project / EXAM, asdict(exam))
     _call(*verb, "data")
     if by_own:
         _place(project / HANDED / DATASET.name, project / DATASET, DATA)
@@ -140,9 +149,11 @@ def _run(project: Project, exam: Exam, recorded: str | None, *, merged: bool) ->
         _dvc("commit", "--quiet", "--force", "train")
         _dvc("repro", "--no-run-cache", "blessing")
         made = outs((project / LOCK).read_text(encoding="utf-8")).get("model")
-        exam["recorded"], note = distrust.held(made, recorded, before, merged=merged)
+        exam.recorded, note = distrust.held(made, recorded, before, merged=not tree)
         notes += [note] * bool(note) + _differences(project)
-    write_json(project / EXAM, dict(exam))
+    if repinned:
+        exam.pins = pins.told(project, tree, project / HANDED)
+    write_json(project / EXAM, asdict(exam))
     code = _call(*verb, "gate", may_close=True)
     _call(*verb, "report", "--html")
     return code

@@ -62,6 +62,11 @@ def report(project: Project, found: Facts) -> tuple[str, list[Section]]:
             if facts["judging"]
             else [],
         ),
+        Section(
+            "Two judges",
+            12,
+            [bullets([show(said, TEXT) for said in facts["pins"]], 20)] if facts["pins"] else [],
+        ),
         Section("A simpler model is better", 11, [show(beaten, TEXT)] if beaten else []),
         Section("Judged by own code", 10, [show(_own(facts), TEXT)] if _own(facts) else []),
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ class Run:
     """Job, level and message."""
 
     told: list[str] = field(default_factory=list)
+    times: dict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    """When a job said something first and last."""
 
     @property
     def text(self) -> str:
@@ -41,6 +44,10 @@ class Run:
     @property
     def conclusion(self) -> str:
         return "failure" if self.code or "failure" in self.results.values() else "success"
+
+    def took(self, job: str) -> float:
+        """Seconds of a job."""
+        return (self.times[job][-1] - self.times[job][0]).total_seconds()
 
     def log(self, job: str) -> str:
         """What the steps of a job printed."""
@@ -77,6 +84,8 @@ class Run:
         job, message = told["jobID"], told["msg"]
         if told.get("matrix"):
             job = f"{job} ({', '.join(str(value) for value in told['matrix'].values())})"
+        if when := told.get("time"):
+            self.times[job][1:] = [datetime.fromisoformat(when)]
         step = (told.get("stepID") or [""])[-1]
         # How a stand-in comes to be run is nobody's concern.
         ours = message.startswith("LocalRepositoryCache") or "workflows.standins" in message
