@@ -38,7 +38,7 @@ def laptop(
     folder = tmp_path_factory.mktemp("laptop")
     source = folder / "table.csv"
     table("binary").to_csv(source, index=False)
-    answers = {"data": str(source), "target": "outcome", "project_name": "Widget"}
+    answers = {"data": str(source), "target": "outcome", "project_name": "Blue Widget"}
     project = bake_into(folder, **answers, time_column="when")
     project.borrow_environments(environments)
     hub.environments = environments.path
@@ -291,7 +291,7 @@ def test_two_judges_speak_of_a_change_of_the_pin(
 
 
 def test_prose_wants_no_model(hub: FakeGitHub, laptop: BakedProject) -> None:
-    branch(laptop, "words").write("README.md", "# Widget\n")
+    branch(laptop, "words").write("README.md", "# Blue Widget\n")
     commit(laptop, "Better words")
     number = hub.open_pull(laptop.path, "words")
     done = ci(hub, events.pull_request(hub, number))
@@ -308,7 +308,7 @@ def test_a_run_by_hand_makes_nothing_again_that_did_not_change(
     hub: FakeGitHub, laptop: BakedProject
 ) -> None:
     """A bot's branch is tested so: no event tells of its pull request."""
-    file = "src/widget/features.py"
+    file = "src/blue_widget/features.py"
     branch(laptop, "idle").write(file, laptop.read(file))
     laptop.write("docs.txt", "nothing else\n")
     commit(laptop, "One word more")
