@@ -17,6 +17,7 @@ MODULES = (
         "issues",
         "keys",
         "oidc",
+        "pulls",
         "release",
         "setup",
         "training",

@@ -64,7 +64,7 @@ def test_one_issue_is_opened_and_then_commented_on(failing: Any) -> None:
 def test_a_refused_pull_request_is_left_to_a_person(
     failing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gatehouse.github import release
+    from gatehouse.github import pulls, release
     from gatehouse.registry import promote
     from gatehouse.registry.record import Record
 
@@ -75,7 +75,7 @@ def test_a_refused_pull_request_is_left_to_a_person(
 
     digest = "sha256:" + "a" * 64
     made = Record("promote", "x:1", digest, digest, digest, {}, "c" * 40, "Jo", "", "", None, "b")
-    monkeypatch.setattr(release, "call", refuse)
+    monkeypatch.setattr(pulls, "call", refuse)
     monkeypatch.setattr(promote, "put", lambda *_: (made, True))
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary"))
     release.propose(Project())

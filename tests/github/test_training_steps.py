@@ -41,10 +41,10 @@ class Pulls(Hub):
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Pulls:
-    from gatehouse.github import handover, issues
+    from gatehouse.github import handover, issues, pulls
 
     hub = Pulls()
-    for module in (issues, handover):
+    for module in (issues, handover, pulls):
         monkeypatch.setattr(module, "call", hub.call)
     monkeypatch.setattr(issues, "pages", hub.pages)
     return hub

@@ -27,19 +27,23 @@ def person() -> tuple[Any, set[str] | None]:
     return me, {word.strip() for word in said[1].split(",")} - {""} if said else None
 
 
-def ask(method: str, path: str, body: Any = None) -> tuple[int, str, Any]:
-    """As ``call``, with the headers of the answer between."""
-    command = ["gh", "api", "--include", "--method", method, path]
-    command += [] if body is None else ["--input", "-"]
-    given = None if body is None else json.dumps(body)
+def gh_api(*words: str, body: Any = None) -> subprocess.CompletedProcess[bytes]:
+    """``gh api`` with these words, and ``body`` as JSON; Stop (3) where there is no gh."""
+    command = ["gh", "api", *words, *([] if body is None else ["--input", "-"])]
+    given = None if body is None else json.dumps(body).encode()
     try:
-        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+        return subprocess.run(command, input=given, capture_output=True, check=False)
     except FileNotFoundError:
         fix = "install it from https://cli.github.com, then run `gh auth login`"
         raise Stop(
             "gh-missing", f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE
         ) from None
-    head, _, text = done.stdout.replace("\r\n", "\n").partition("\n\n")
+
+
+def ask(method: str, path: str, body: Any = None) -> tuple[int, str, Any]:
+    """As ``call``, with the headers of the answer between."""
+    done = gh_api("--include", "--method", method, path, body=body)
+    head, _, text = done.stdout.decode().replace("\r\n", "\n").partition("\n\n")
     words = head.split(maxsplit=2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     if status == 401 or done.returncode == LOGIN:
@@ -47,7 +51,7 @@ def ask(method: str, path: str, body: Any = None) -> tuple[int, str, Any]:
             "gh-not-logged-in", "gh is not logged in to github.com: run `gh auth login`", BROKEN
         )
     if not 200 <= status < 500 or status == 429:
-        said = " ".join(done.stderr.split()) or f"HTTP {status}"
+        said = " ".join(done.stderr.decode().split()) or f"HTTP {status}"
         raise Stop(
             "github-unreachable",
             f"GitHub cannot be reached ({said}): run the same again",

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
@@ -17,10 +18,10 @@ from gatehouse.monitoring.clock import now
 from gatehouse.retraining import facts
 from gatehouse.vcs import data_branch
 from gatehouse.vcs.dvc import outs
-from gatehouse.vcs.git import failed, git, run, somebody
+from gatehouse.vcs.git import git, must, somebody
 
 from .comment import fence
-from .handover import FOLDER, OUTCOME, SHORT
+from .handover import FOLDER, OUTCOME, SHORT, TRAINED
 from .handover import REPORT as HANDED
 from .keys import explained, output, summary
 from .training import BY_EVENT, LOCK
@@ -46,11 +47,12 @@ def decide(project: Project) -> int:
     output("bucket", "false" if data_branch.embedded(project) else "true")
     summary(f"## Training {made.state}: {made.trigger}\n\n{fence([made.why])}\n")
     if made.state == "started":
-        _git(project, "checkout", "--quiet", "-B", f"retrain-{made.key[:SHORT]}")
+        do = partial(must, project, "written", TRAINED)
+        do("checkout", "--quiet", "-B", f"retrain-{made.key[:SHORT]}")
         if changed := _changed(project, "HEAD"):
-            _git(project, "add", "--", *changed)
+            do("add", "--", *changed)
         who = somebody(project, "Gatehouse")
-        _git(project, *who, "commit", "--quiet", "--allow-empty", "-m", f"Retrain: {made.trigger}")
+        do(*who, "commit", "--quiet", "--allow-empty", "-m", f"Retrain: {made.trigger}")
     return GOOD
 
 
@@ -132,9 +134,3 @@ def _changed(project: Project, since: str) -> list[str]:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-
-
-def _git(project: Project, *words: str) -> None:
-    done = run(project, *words)
-    if done.returncode:
-        raise failed("written", done, "the training's branch")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,8 @@ from urllib.parse import quote
 
 from gatehouse.core import owned
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
+
+from .api import gh_api
 
 MARKER = "<!-- gatehouse-report run={} -->"
 MARKED = re.compile(r"<!-- gatehouse-report run=(\d+)\.(\d+) -->")
@@ -33,15 +34,7 @@ SIGNS = {"success": "✅", "failure": "❌", "cancelled": "⚪", "skipped": "⏭
 
 def api(path: str, *options: str, body: dict[str, Any] | None = None) -> bytes:
     """What GitHub answers. Raises ``Stop`` (3) with its words when it does not."""
-    command = ["gh", "api", path, *options, *(["--input", "-"] if body else [])]
-    said = json.dumps(body).encode() if body else None
-    try:
-        done = subprocess.run(command, input=said, capture_output=True, check=False)
-    except FileNotFoundError:
-        fix = "install it from https://cli.github.com, then run `gh auth login`"
-        raise Stop(
-            "gh-missing", f"gh, GitHub's command line, is not here: {fix}", INFRASTRUCTURE
-        ) from None
+    done = gh_api(path, *options, body=body)
     if done.returncode:
         words = " ".join(done.stderr.decode(errors="replace").split())[:WIDTH]
         raise Stop(

@@ -19,9 +19,9 @@ from gatehouse.monitoring import history
 from gatehouse.monitoring.history import Line
 from gatehouse.vcs import data_branch
 from gatehouse.vcs.dvc import md5_of
-from gatehouse.vcs.git import failed, git, run, somebody
+from gatehouse.vcs.git import git, must, push, run, somebody
 
-from . import issues
+from . import issues, pulls
 from .api import call, reason
 from .comment import MARKER, fence, put
 from .keys import explained, summary
@@ -31,7 +31,7 @@ FOLDER, OUTCOME, REPORT = (
     Path("handed", *name) for name in ((), ("outcome.json",), ("report.md",))
 )
 STATES = ("blessed", "not-blessed", "quarantined", "nothing")
-SHORT, MOST = 12, 20_000
+SHORT, MOST, TRAINED = 12, 20_000, "the training's branch"
 OBJECT = re.compile(r"storage/files/md5/([0-9a-f]{2})/([0-9a-f]{30})(?:\.dir)?")
 KINDS = (  # what a file may be called, and its bytes at most
     (re.compile(r"outcome\.json"), 10_000),
@@ -128,18 +128,14 @@ def _unless_known(line: Line, before: list[Line]) -> Line | None:
 def _quarantine(project: Project, said: Line, files: dict[str, Path], key: str) -> None:
     tree = _tree(project, said["base"], files)
     tree.pop(str(LOCK), None)
-    told = (
-        f"The data and what was found are on branch `quarantine-{key[:SHORT]}`; main is untouched."
-    )
+    branch = f"quarantine-{key[:SHORT]}"
+    told = f"The data and what was found are on branch `{branch}`; main is untouched."
     if not tree:
-        told = (
-            f"What was found is on branch `quarantine-{key[:SHORT]}`; main has these data: revert "
-            "them there."
-        )
+        told = f"What was found is on branch `{branch}`; main has these data: revert them there."
     tree |= {name: path for name, path in files.items() if name.startswith("reports/")}
     made = _commit(project, said["base"], tree, "Quarantine: these data broke the gate")
     _data(project)
-    _push(project, f"+{made}:refs/heads/quarantine-{key[:SHORT]}")
+    push(project, f"+{made}:refs/heads/{branch}", branch)
     _issue(project, "quarantine", told, key)
     end(project, key, "quarantined", said["headline"])
 
@@ -163,7 +159,7 @@ def _candidate(project: Project, said: Line, files: dict[str, Path], line: Line)
         summary(f"## Promoted: {told}\n\n{_report(project)}\n")
     else:
         ref = f"retrain-{key[:SHORT]}"
-        _push(project, f"+{made}:refs/heads/{ref}")
+        push(project, f"+{made}:refs/heads/{ref}", ref)
         told = _pull_request(project, ref, main, line)
     end(project, key, "blessed", told)
     _dispatch(ref)
@@ -195,25 +191,13 @@ def _data(project: Project) -> None:
 def _commit(project: Project, base: str, files: dict[str, Path], message: str) -> str:
     """A commit on ``base``, made without the work tree, which is the program that runs."""
     with tempfile.TemporaryDirectory() as folder:
-
-        def do(*words: str) -> str:
-            done = run(project, *words, GIT_INDEX_FILE=f"{folder}/index")
-            if done.returncode:
-                raise failed("written", done, "the training's branch")
-            return done.stdout.strip()
-
+        do = partial(must, project, "written", TRAINED, GIT_INDEX_FILE=f"{folder}/index")
         do("read-tree", base)
         for name, path in files.items():
-            blob = do("hash-object", "-w", "--no-filters", "--", str(path))
+            blob = do("hash-object", "-w", "--no-filters", "--", str(path)).strip()
             do("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}")
-        words = ("commit-tree", do("write-tree"), "-p", base, "-m", message)
-        return do(*somebody(project, "Gatehouse"), *words)
-
-
-def _push(project: Project, refs: str) -> None:
-    done = run(project, "push", "--quiet", "--no-verify", "origin", refs)
-    if done.returncode:
-        raise failed("pushed", done, refs.rpartition("/")[2])
+        words = ("commit-tree", do("write-tree").strip(), "-p", base, "-m", message)
+        return do(*somebody(project, "Gatehouse"), *words).strip()
 
 
 def _policy(project: Project) -> str:
@@ -227,8 +211,6 @@ def _policy(project: Project) -> str:
 
 def _pull_request(project: Project, branch: str, main: str, line: Line) -> str:
     """Open it or bring it up to date; its address, or the link by which a person opens it."""
-    repository = os.environ["GITHUB_REPOSITORY"]
-    where, owner = f"repos/{repository}/pulls", repository.partition("/")[0]
     head = [
         f"Trained by [this run]({history.run_link()}), decision `{line['key'][:SHORT]}`:",
         *("", fence([line["why"]]), ""),
@@ -237,24 +219,14 @@ def _pull_request(project: Project, branch: str, main: str, line: Line) -> str:
     ]
     text = "\n".join(head) + _report(project)
     body = {"title": f"Retrain: {line['trigger']}", "body": text[: issues.LIMIT]}
-    _, found = call("GET", f"{where}?state=open&base={main}&head={owner}:{branch}")
-    status, said = (
-        call("PATCH", f"{where}/{found[0]['number']}", body)
-        if found
-        else call("POST", where, body | {"base": main, "head": branch})
-    )
-    if status >= 300:
-        home = f"{os.environ['GITHUB_SERVER_URL']}/{repository}"
-        link = f"{home}/compare/{main}...{branch}?expand=1"
-        told = (
-            f"GitHub refused the pull request ({reason(said)}): [open it yourself]({link}), or let "
-            "workflows open them: Settings, Actions, General"
-        )
-        summary(f"## A better model waits for you\n\n{told}.\n")
-        return told
-    call("POST", f"repos/{repository}/issues/{said['number']}/labels", {"labels": ["retrain"]})
-    summary(f"## Blessed: pull request {said['html_url']}\n")
-    return str(said["html_url"])
+    made, refused = pulls.put(branch, main, body)
+    if refused:
+        summary(f"## A better model waits for you\n\n{refused}.\n")
+        return refused
+    labels = f"repos/{os.environ['GITHUB_REPOSITORY']}/issues/{made['number']}/labels"
+    call("POST", labels, {"labels": ["retrain"]})
+    summary(f"## Blessed: pull request {made['html_url']}\n")
+    return str(made["html_url"])
 
 
 def _dispatch(ref: str) -> None:

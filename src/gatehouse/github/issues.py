@@ -55,25 +55,19 @@ def put(
     status, content = call(*deed, said | ({"labels": names} if labels else {}))
     if status >= 300 and labels:  # whoever may write issues may not always make labels
         status, content = call(*deed, said)
-    if status >= 300:
-        raise _refused(content)
-    return content if isinstance(content, dict) else found or {}
+    return _taken(status, content) or found or {}
 
 
 def tell(number: int, text: str) -> None:
     """Add a comment."""
-    status, content = call("POST", f"{_where()}/{number}/comments", {"body": text[:LIMIT]})
-    if status >= 300:
-        raise _refused(content)
+    _taken(*call("POST", f"{_where()}/{number}/comments", {"body": text[:LIMIT]}))
 
 
 def close(number: int, text: str) -> None:
     """Say why in a comment, then close it."""
     tell(number, text)
     said = {"state": "closed", "state_reason": "completed"}
-    status, content = call("PATCH", f"{_where()}/{number}", said)
-    if status >= 300:
-        raise _refused(content)
+    _taken(*call("PATCH", f"{_where()}/{number}", said))
 
 
 def failed(kind: str, title: str, what_next: list[str]) -> str:
@@ -103,10 +97,13 @@ def _name(label: Any) -> str:
     return str(label["name"]) if isinstance(label, dict) else str(label)
 
 
-def _refused(content: Any) -> Stop:
-    said = reason(content)
-    return Stop(
-        "github-refuses",
-        f"GitHub refuses the issue ({said}): the run itself says why",
-        INFRASTRUCTURE,
-    )
+def _taken(status: int, content: Any) -> dict[str, Any]:
+    """What GitHub has then; Stop (3) where it refuses."""
+    if status >= 300:
+        said = reason(content)
+        raise Stop(
+            "github-refuses",
+            f"GitHub refuses the issue ({said}): the run itself says why",
+            INFRASTRUCTURE,
+        )
+    return content if isinstance(content, dict) else {}

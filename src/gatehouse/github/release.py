@@ -23,8 +23,7 @@ from gatehouse.registry.record import short
 from gatehouse.vcs.dvc import md5_of
 from gatehouse.vcs.git import git, have
 
-from . import issues
-from .api import call, reason
+from . import issues, pulls
 from .keys import explained, output, summary
 
 BLESSING, LOCK, IMAGE = Path("blessing.json"), Path("dvc.lock"), Path("reports/image.json")
@@ -91,41 +90,24 @@ def propose(project: Project) -> None:
     if not new:
         summary(f"Production has it already: {told(written)}.\n")
         return
-    repository = os.environ["GITHUB_REPOSITORY"]
-    where, owner = f"repos/{repository}/pulls", repository.partition("/")[0]
-    title = f"Release {_model(written.model)} to production"
     command = "gh workflow run cd.yml -f action=deploy -f environment=production"
-    body = {
-        "title": title,
-        "body": "\n".join(
-            [
-                f"In staging, and good there: {told(written)} ([run]({run_link()})).",
-                "",
-                "Merging writes it into the record; then have it deployed:",
-                "",
-                f"```sh\n{command}\n```",
-                "",
-                "A conflict means that production has changed meanwhile: close this, run CD again.",
-            ]
-        ),
-    }
-    _, found = call("GET", f"{where}?state=open&base={record.BRANCH}&head={owner}:{BRANCH}")
-    status, said = (
-        call("PATCH", f"{where}/{found[0]['number']}", body)
-        if found
-        else call("POST", where, body | {"base": record.BRANCH, "head": BRANCH})
-    )
-    if status >= 300:
-        # GitHub has one switch for opening and approving, and it is off.
-        home = f"{os.environ['GITHUB_SERVER_URL']}/{repository}"
-        link = f"{home}/compare/{record.BRANCH}...{BRANCH}?expand=1"
-        summary(
-            f"## Production waits for you\n\nGitHub refused the pull request ({reason(said)}): "
-            f"[open it yourself]({link}), or let workflows open them: Settings, Actions, General. "
-            f"Once it is merged: `{command}`\n"
-        )
+    text = f"""\
+In staging, and good there: {told(written)} ([run]({run_link()})).
+
+Merging writes it into the record; then have it deployed:
+
+```sh
+{command}
+```
+
+A conflict means that production has changed meanwhile: close this, run CD again."""
+    title = f"Release {_model(written.model)} to production"
+    made, refused = pulls.put(BRANCH, record.BRANCH, {"title": title, "body": text})
+    if refused:
+        after = f"Once it is merged: `{command}`"
+        summary(f"## Production waits for you\n\n{refused}. {after}\n")
         return
-    summary(f"## Production waits for pull request {said['html_url']}\n")
+    summary(f"## Production waits for pull request {made['html_url']}\n")
 
 
 def failed(_: Project) -> None:

@@ -13,7 +13,7 @@ from gatehouse.core.console import say
 from gatehouse.core.errors import INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 
-from .git import commit, failed, fetch_branch, git, has_origin, patiently, run, somebody
+from .git import commit, failed, fetch_branch, git, has_origin, must, patiently, run, somebody
 
 TRIES = 5
 
@@ -89,14 +89,15 @@ class Branch:
 
     def commit(self, draft: Draft, top: str) -> str:
         """A commit of ``draft`` on top of ``top``, which nothing points to yet."""
-        lines = self._do("ls-tree", "--full-tree", top).splitlines(keepends=True) if top else []
+        do = partial(must, self.project, "written", self.name)
+        lines = do("ls-tree", "--full-tree", top).splitlines(keepends=True) if top else []
         for name, content in draft.files.items():
-            blob = self._do("hash-object", "-w", "--stdin", given=content).strip()
+            blob = do("hash-object", "-w", "--stdin", given=content).strip()
             lines = [line for line in lines if not line.endswith(f"\t{name}\n")]
             lines.append(f"100644 blob {blob}\t{name}\n")
-        tree = self._do("mktree", given="".join(lines)).strip()
+        tree = do("mktree", given="".join(lines)).strip()
         words = ("commit-tree", tree, *(("-p", top) if top else ()), "-m", draft.message)
-        return self._do(*somebody(self.project, "Gatehouse"), *words).strip()
+        return do(*somebody(self.project, "Gatehouse"), *words).strip()
 
     def push(self, made: str, top: str) -> bool:
         """Move the branch from ``top`` to ``made``; False where it is somewhere else by now."""
@@ -119,9 +120,3 @@ class Branch:
         if has_origin(self.project):
             git(self.project, "update-ref", self.there, made)
         return True
-
-    def _do(self, *words: str, given: str | None = None) -> str:
-        done = run(self.project, *words, given=given)
-        if done.returncode:
-            raise failed("written", done, self.name)
-        return done.stdout
