@@ -209,8 +209,7 @@ def repository(project: Project) -> Lines:
             yield Line(f"nothing was pushed to the branch {storage.BRANCH}", "advice", "make push")
     elif remote := dvc.config(project).get("core", "remote", fallback=None):
         yield Line(f"DVC pushes to its remote {remote}", "ok")
-        url = dvc.config(project).get(f"'remote \"{remote}\"'", "url", fallback="")
-        if names := ", ".join(path.name for path in unfit(project, url)):
+        if names := ", ".join(path.name for path in unfit(project, dvc.address(project))):
             what = f"{names}: jobs may not ask the cloud of {remote} for a token, or need none"
             yield Line(what, "lacking", "gatehouse github oidc allow")
     else:

@@ -49,14 +49,16 @@ Read = Callable[[str], Optional[str]]  # noqa: UP045  Python 3.9 runs this
 class Change(NamedTuple):
     """A file that a change touches: its name, that before where it moved, what happened to it.
 
-    ``status``: added, modified, removed, renamed, or what else GitHub or git say. ``mode``: as git
-    writes it, where it is known and another than before.
+    ``status``: added, modified, removed, renamed, or what else GitHub or git say. Where git says
+    it: the modes before and after, and the blob that it has then.
     """
 
     path: str
     old: str = ""
     status: str = "modified"
+    was: str = ""
     mode: str = ""
+    blob: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -99,17 +101,16 @@ def unguarded(text: str) -> list[str]:
 
 
 def by_git(said: str) -> list[Change]:
-    """The changes that ``git diff --raw -z`` tells."""
+    """The changes that ``git diff --raw -z`` and ``git diff-tree -r --raw -z`` tell."""
     words, found = iter(said.split("\0")), []
     for about in words:
         if not about:
             continue
-        was, mode, *_, kind = about.lstrip(":").split()
+        was, mode, _, blob, kind = about.lstrip(":").split()
         kind, first = kind[0], next(words)
         old, path = (first, next(words)) if kind in "RC" else ("", first)
         status = {"A": "added", "D": "removed", "R": "renamed", "C": "copied"}.get(kind, "modified")
-        old, mode = old if kind == "R" else "", mode if mode != was else ""
-        found.append(Change(path, old, status, mode))
+        found.append(Change(path, old if kind == "R" else "", status, was, mode, blob))
     return found
 
 
@@ -143,7 +144,8 @@ def told(
     moved = [c for c in changes if _left(c) and not owned(c.old or c.path)]
     if away := [f"{c.old or c.path}{f' (now {c.path})' if c.old else ''}" for c in moved]:
         lines.append(f"no longer in its place: {_some(away)}")
-    if odd := [f"{c.path} ({KINDS[c.mode]})" for c in changes if c.mode in KINDS]:
+    odd = [f"{c.path} ({KINDS[c.mode]})" for c in changes if c.mode in KINDS and c.mode != c.was]
+    if odd:
         lines.append(f"no ordinary file: {_some(odd)}")
     return lines
 

@@ -6,17 +6,14 @@ passed over, any other is run. What the change says of itself is held against th
 """
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
-from gatehouse.vcs.dvc import outs
+from gatehouse.vcs.dvc import LOCK, made, outs
 from gatehouse.vcs.git import base_ref, before, git
-
-LOCK = Path("dvc.lock")
 
 
 def distrust(project: Project) -> int:
@@ -47,12 +44,11 @@ class Recorded(NamedTuple):
 def recorded(project: Project) -> Recorded:
     """Hold the model that the committed lock records against the one made and judged here."""
     here = project / LOCK
-    made = outs(here.read_text(encoding="utf-8")).get("model") if here.exists() else None
-    said = outs(git(project, "show", f"HEAD:./{LOCK}") or "").get("model")
+    now = outs(here.read_text(encoding="utf-8")).get("model") if here.exists() else None
     was, base = before(project), base_ref(project) or "HEAD"
-    old = outs(git(project, "show", f"{was}:./{LOCK}") or "").get("model") if was else None
+    old = made(project, was).get("model") if was else None
     merged = git(project, "merge-base", "--is-ancestor", "HEAD", base) is not None
-    return held(made, said, old, merged=merged)
+    return held(now, made(project, "HEAD").get("model"), old, merged=merged)
 
 
 def held(made: str | None, said: str | None, old: str | None, *, merged: bool) -> Recorded:

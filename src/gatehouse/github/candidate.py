@@ -17,14 +17,14 @@ from gatehouse.core.project import Project
 from gatehouse.monitoring.clock import now
 from gatehouse.retraining import facts
 from gatehouse.vcs import data_branch
-from gatehouse.vcs.dvc import outs
+from gatehouse.vcs.dvc import LOCK, made, outs
 from gatehouse.vcs.git import git, must, somebody
 
 from .comment import fence
 from .handover import FOLDER, OUTCOME, SHORT, TRAINED
 from .handover import REPORT as HANDED
 from .keys import explained, output, summary
-from .training import BY_EVENT, LOCK
+from .training import BY_EVENT
 
 REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
 DATA_GATE, BLESSING = Path("reports/data_gate.json"), Path("blessing.json")
@@ -72,9 +72,7 @@ def outcome(project: Project) -> int:
                 "the pipeline ended before its verdict: the log says why",
                 INFRASTRUCTURE,
             )
-    elif _model((project / LOCK).read_text("utf-8")) == _model(
-        git(project, "show", f"{base}:./{LOCK}") or ""
-    ):
+    elif _same_model(project, base):
         summary("## Nothing changed: what trains the model is as before, and so is the model\n")
         _hand(project, "nothing", base)
     else:
@@ -123,8 +121,9 @@ def _told(project: Project) -> str:
     return f"There is no report. The log ends:\n\n{fence(lines[-TAIL:])}\n"
 
 
-def _model(lock: str) -> str:
-    return outs(lock).get("model", "")
+def _same_model(project: Project, base: str) -> bool:
+    here = outs((project / LOCK).read_text("utf-8"))
+    return here.get("model", "") == made(project, base).get("model", "")
 
 
 def _changed(project: Project, since: str) -> list[str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import re
 
+from gatehouse.core.owned import Change
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import Differs, commit, differing, run
+from gatehouse.vcs.git import commit, differing, run
 
 from .keys import output
 
@@ -28,20 +29,20 @@ def changes(project: Project) -> int:
     return 0
 
 
-def all_prose(project: Project, paths: list[Differs] | None) -> bool:
+def all_prose(project: Project, paths: list[Change] | None) -> bool:
     """Whether a change of these paths surely is words alone; not where none is known."""
     return bool(paths) and all(prose(project, path) for path in paths or [])
 
 
-def prose(project: Project, path: Differs) -> bool:
+def prose(project: Project, change: Change) -> bool:
     """Whether a path surely is words alone, and no input of what is judged."""
-    if not {*path.modes} <= MODES or not PROSE.fullmatch(path.name):
+    if not {change.was, change.mode} <= MODES or not PROSE.fullmatch(change.path):
         return False
-    words = ("grep", "--quiet", "--fixed-strings", "-e", path.name, "HEAD", "--", *JUDGED)
+    words = ("grep", "--quiet", "--fixed-strings", "-e", change.path, "HEAD", "--", *JUDGED)
     return run(project, *words).returncode == 1  # another code is no answer
 
 
-def _of_pull_request(project: Project) -> list[Differs] | None:
+def _of_pull_request(project: Project) -> list[Change] | None:
     """What a pull request changes: its merge commit against the branch it goes to."""
     merged = commit(project, "HEAD^2") and not commit(project, "HEAD^3")
     if os.environ.get("GITHUB_EVENT_NAME") != "pull_request" or not merged:

@@ -18,14 +18,14 @@ from gatehouse.core.project import Project
 from gatehouse.monitoring import history
 from gatehouse.monitoring.history import Line
 from gatehouse.vcs import data_branch
-from gatehouse.vcs.dvc import md5_of
+from gatehouse.vcs.dvc import LOCK, md5_of
 from gatehouse.vcs.git import git, must, push, run, somebody
 
 from . import issues, pulls
 from .api import call, reason
 from .comment import MARKER, fence, put
 from .keys import explained, summary
-from .training import LOCK, MONITORED, decision, end, entry, words
+from .training import MONITORED, decision, end, entry, words
 
 FOLDER, OUTCOME, REPORT = (
     Path("handed", *name) for name in ((), ("outcome.json",), ("report.md",))

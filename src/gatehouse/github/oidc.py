@@ -7,7 +7,6 @@ repository name. The token lives for minutes: run this again before a later push
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -20,6 +19,7 @@ from urllib.parse import quote
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
+from gatehouse.vcs.dvc import address
 
 TRIES = 3
 NEEDS = {
@@ -30,17 +30,9 @@ NEEDS = {
 ACCOUNTS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 
 
-def address(project: Project) -> str:
-    """The address of the data remote."""
-    config = configparser.ConfigParser(interpolation=None, strict=False)
-    config.read(project / ".dvc/config", encoding="utf-8")
-    section = f"'remote \"{config.get('core', 'remote', fallback='')}\"'"
-    return config.get(section, "url", fallback="")
-
-
 def oidc(project: Project) -> int:
     """Write the token, and tell the steps that follow where it lies."""
-    kind = address(project).partition("://")[0]
+    kind = address(project, shared=True).partition("://")[0]
     if kind not in NEEDS:
         say("oidc: the data remote needs no token of a cloud")
         return GOOD

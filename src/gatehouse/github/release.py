@@ -20,13 +20,13 @@ from gatehouse.monitoring.history import run_link
 from gatehouse.packaging.build import MADE_OF
 from gatehouse.registry import record
 from gatehouse.registry.record import short
-from gatehouse.vcs.dvc import md5_of
+from gatehouse.vcs.dvc import LOCK, md5_of
 from gatehouse.vcs.git import git, have
 
 from . import issues, pulls
 from .keys import explained, output, summary
 
-BLESSING, LOCK, IMAGE = Path("blessing.json"), Path("dvc.lock"), Path("reports/image.json")
+BLESSING, IMAGE = Path("blessing.json"), Path("reports/image.json")
 RECORDED = re.compile(r"path: model\n\s+hash: md5\n\s+md5: (\S+)")
 BRANCH = "release-production"
 NOT_SET = """\

@@ -14,9 +14,10 @@ from typing import Any
 from gatehouse.core import shipped
 from gatehouse.core.errors import Stop
 from gatehouse.core.project import Project
+from gatehouse.vcs.dvc import address
 
 from .api import call, reason
-from .oidc import NEEDS, address
+from .oidc import NEEDS
 
 PATH, RULESETS = ".github/settings.json", ".github/ruleset"
 WRITERS = ".github/organisation-ruleset.json"
@@ -85,7 +86,7 @@ def apply(project: Project, run: Run, wanted: dict[str, Any]) -> None:
         if status >= 300 or (status and not holds(entry.get("found", body), found)):
             method = "PUT" if entry["path"] else "PATCH"
             run.write(entry["what"], method, run.path + entry["path"], body)
-    bucket = address(project).partition("://")[0] in NEEDS
+    bucket = address(project, shared=True).partition("://")[0] in NEEDS
     for name, environment in wanted["environments"].items():
         if bucket or not environment.get("bucket"):
             _environment(run, name, environment)

@@ -17,10 +17,10 @@ from gatehouse.core import environments
 from gatehouse.core.actions import unfit
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
+from gatehouse.vcs.dvc import address
 from gatehouse.vcs.git import git
 
 from .api import person
-from .oidc import address
 from .settings import Run, apply, read_wanted
 from .trust import ORIGIN, script
 
@@ -93,7 +93,7 @@ def ready() -> Any:
 
 def clouds(project: Project, run: Run) -> str:
     """What the cloud of the data remote must be told, and the workflows that may not ask it."""
-    if names := ", ".join(path.name for path in unfit(project, address(project))):
+    if names := ", ".join(path.name for path in unfit(project, address(project, shared=True))):
         fix = "`./gatehouse github oidc allow`, commit"
         run.todo.append(f"{names}: id-token does not fit the data remote: {fix}")
     if not (about := run.read("")[1]) or not (text := script(project, about)):

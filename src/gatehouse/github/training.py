@@ -17,12 +17,12 @@ from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.project import Project
 from gatehouse.monitoring import history
 from gatehouse.monitoring.history import Line
+from gatehouse.vcs.dvc import LOCK
 from gatehouse.vcs.git import git
 
 from . import issues
 from .keys import explained, output
 
-LOCK = Path("dvc.lock")
 BY_EVENT = {
     "workflow_dispatch": ("demand",),
     "workflow_run": ("performance", "drift"),

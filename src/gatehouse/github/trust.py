@@ -16,10 +16,11 @@ from gatehouse.core.actions import unfit
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.project import Project
+from gatehouse.vcs.dvc import address
 from gatehouse.vcs.git import git
 
 from .api import call
-from .oidc import NEEDS, address, oidc
+from .oidc import NEEDS, oidc
 
 SINCE = "2026-07-15"  # repositories made, renamed or moved since then have ids in the subject
 ORIGIN = re.compile(r"(?:\S*[/@])?github\.com[:/]([^/\s]+/[^/\s]+?)(?:\.git)?/?")
@@ -46,7 +47,7 @@ def trust(project: Project) -> int:
 
 def script(project: Project, about: dict[str, Any]) -> str:
     """The commands for the cloud of the data remote, "" where that is none."""
-    kind, _, rest = address(project).partition("://")
+    kind, _, rest = address(project, shared=True).partition("://")
     if kind not in NEEDS:
         return ""
     words = {"SUBJECT": subject(about), "ID": str(about["id"]), "REPOSITORY": about["full_name"]}
@@ -71,7 +72,7 @@ def subject(about: dict[str, Any]) -> str:
 
 def allow(project: Project) -> int:
     """Let the jobs that ask for a token of the cloud have one; without a bucket, none may."""
-    for path, text in unfit(project, address(project)).items():
+    for path, text in unfit(project, address(project, shared=True)).items():
         path.write_text(text, encoding="utf-8", newline="\n")
         sys.stdout.write(f"{path.relative_to(project.root)}\n")
     return GOOD

@@ -83,7 +83,7 @@ def take(project: Project, tree: str) -> list[str]:
     if (found := differing(project, "HEAD", tree)) is None:
         raise Stop("judge-git", "git cannot compare the change with the base", INFRASTRUCTURE)
     left = []
-    for path, (_, mode), blob in found:
+    for path, mode, blob in ((one.path, one.mode, one.blob) for one in found):
         if not TAKEN.fullmatch(path):
             left.append(path)
             continue

@@ -96,9 +96,7 @@ def refresh(project: Project, verb: str) -> None:
 
 def embedded(project: Project) -> bool:
     """Whether the default DVC remote is the branch."""
-    said = dvc.config(project)
-    section = f"'remote \"{said.get('core', 'remote', fallback='')}\"'"
-    return said.get(section, "url", fallback="") == f"../{FOLDER}"
+    return dvc.address(project) == f"../{FOLDER}"
 
 
 def _push_data(project: Project, pointers: tuple[str, ...]) -> None:

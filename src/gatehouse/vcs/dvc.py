@@ -19,7 +19,7 @@ from gatehouse.core.project import Project
 
 from .git import git, have
 
-FILES = Path("files", "md5")  # below a cache or a remote
+FILES, LOCK = Path("files", "md5"), Path("dvc.lock")  # the former below a cache or a remote
 # DVC sees none of these.
 PASSED = {".git", ".dvc", ".dvc-storage", ".mlflow", ".uv", ".venv", ".venv-checks", ".venv-serve"}
 Damage = (AttributeError, KeyError, TypeError, ValueError)  # what YAML of another form raises
@@ -31,32 +31,31 @@ def outs(lock: str) -> dict[str, str]:
     A path of which two stages say something else is left out: DVC would take one of them.
     """
     try:
-        stages = (_yaml(lock) or {}).get("stages") or {}
-        said = [(o["path"], o["md5"]) for stage in stages.values() for o in stage.get("outs", [])]
+        said = [(out["path"], out["md5"]) for out in _entries(lock, "outs")]
         return {path: md5 for path, md5 in said if all(md5 == m for p, m in said if p == path)}
     except Damage:
         return {}
+
+
+def made(project: Project, where: str) -> dict[str, str]:
+    """The same of the lock that a commit or tree has; empty where it has none."""
+    return outs(git(project, "show", f"{where}:./{LOCK}") or "")
 
 
 def tracked(texts: dict[str, str]) -> dict[str, str]:
     """Path -> MD5 of what the ``*.dvc`` files (path -> text) point at; Stop for a damaged one."""
     found = {}
     for path, text in texts.items():
-        try:
-            for out in (_yaml(text) or {}).get("outs") or []:
+        with _undamaged(path):
+            for out in _entries(text, "outs"):
                 found[(Path(path).parent / out["path"]).as_posix()] = str(out["md5"])
-        except Damage:
-            raise Stop(
-                "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
-            ) from None
     return found
 
 
 def used(lock: str, paths: dict[str, str]) -> dict[str, str]:
     """Path -> MD5 of those ``paths`` that the stages of a ``dvc.lock`` have read."""
     try:
-        stages = (_yaml(lock) or {}).get("stages") or {}
-        deps = [dep for stage in stages.values() for dep in stage.get("deps") or []]
+        deps = _entries(lock, "deps")
         return {dep["path"]: dep["md5"] for dep in deps if dep["path"] in paths and "md5" in dep}
     except Damage:
         return {}
@@ -114,14 +113,10 @@ def alone(project: Project) -> None:
 
 def pointed(path: str, content: bytes) -> list[str]:
     """What a pointer stands for, beside it; ``Stop`` where it is more than a pointer."""
-    try:
+    with _undamaged(path):
         said: Any = _yaml(content.decode("utf-8")) or {}
         outs = [str(out["path"]) for out in said.get("outs") or []]
         more = sorted(set(said) - {"outs", "deps", "md5", "frozen", "meta", "desc"})
-    except Damage:
-        raise Stop(
-            "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
-        ) from None
     if said.get("deps") and said.get("frozen") is not True:
         more.append("deps")  # DVC would fetch other data than those of the digest
     if more:
@@ -139,11 +134,18 @@ def pointed(path: str, content: bytes) -> list[str]:
     return outs
 
 
-def config(project: Project) -> configparser.ConfigParser:
-    """What .dvc/config and .dvc/config.local say."""
+def address(project: Project, *, shared: bool = False) -> str:
+    """The URL of the default remote, "" without one; ``shared``: what git has says it alone."""
+    said = config(project, shared=shared)
+    section = f"'remote \"{said.get('core', 'remote', fallback='')}\"'"
+    return said.get(section, "url", fallback="")
+
+
+def config(project: Project, *, shared: bool = False) -> configparser.ConfigParser:
+    """What .dvc/config says, and .dvc/config.local unless ``shared``."""
     read = configparser.ConfigParser(interpolation=None, strict=False)
     try:
-        files = [project / ".dvc/config", project / ".dvc/config.local"]
+        files = [project / ".dvc/config", *([] if shared else [project / ".dvc/config.local"])]
         read.read(files, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError):
         raise Stop("dvc-config", ".dvc/config cannot be read: `git checkout .dvc/config`") from None
@@ -177,22 +179,11 @@ def repository(project: Project, what: str) -> Iterator[Any]:
 
 def recorded(project: Project, path: Path) -> dict[str, str]:
     """Path -> MD5 of the files and folders that a pointer or ``dvc.lock`` records."""
-    try:
-        content: Any = _yaml((project / path).read_text(encoding="utf-8")) or {}
-        stages = [content, *(content.get("stages") or {}).values()]
-        folder = path.parent
-        return {
-            str(folder / out["path"]): out["md5"]
-            for stage in stages
-            for out in stage.get("outs") or []
-            if "md5" in out
-        }
-    except FileNotFoundError:
+    if not (project / path).exists():
         return {}
-    except Damage:
-        raise Stop(
-            "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
-        ) from None
+    with _undamaged(str(path)):
+        listed = _entries((project / path).read_text(encoding="utf-8"), "outs")
+        return {str(path.parent / out["path"]): out["md5"] for out in listed if "md5" in out}
 
 
 def cache(project: Project) -> Path:
@@ -236,6 +227,23 @@ def keep_source(project: Project, repo: Any) -> None:
     md5 = recorded(project, Path(f"{said}.dvc")).get(said, "")
     if md5 and not cached(cache(project), md5).exists() and md5_of(Path(said)) == md5:
         repo.commit(f"{said}.dvc", force=True)
+
+
+@contextmanager
+def _undamaged(path: str) -> Iterator[None]:
+    try:
+        yield
+    except Damage:
+        raise Stop(
+            "file-damaged", f"{path} is damaged: restore it with `git checkout {path}`"
+        ) from None
+
+
+def _entries(text: str, kind: str) -> list[dict[str, Any]]:
+    """The ``outs`` or ``deps`` of a pointer, or of all stages of a ``dvc.lock``."""
+    said: Any = _yaml(text) or {}
+    stages = [said, *(said.get("stages") or {}).values()]
+    return [entry for stage in stages for entry in stage.get(kind) or []]
 
 
 def _line(text: str) -> str:

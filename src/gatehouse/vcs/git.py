@@ -7,7 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gatehouse.core import owned
 from gatehouse.core.console import say
@@ -79,24 +79,20 @@ def base_ref(project: Project) -> str:
     """
     if said := os.environ.get("BASE_REF"):
         branch = said.removeprefix("origin/")
-        if branch != said and git(project, "rev-parse", "--verify", "--quiet", said) is None:
+        if branch != said and commit(project, said) is None:
             there = f"+refs/heads/{branch}:refs/remotes/{said}"
             git(project, "fetch", "--quiet", "--no-tags", f"--depth={DEPTH}", "origin", there)
         return said
     usual = ("origin/HEAD", "origin/main", "main", "HEAD")
-    known = (ref for ref in usual if git(project, "rev-parse", "--verify", "--quiet", ref))
-    return next(known, "")
+    return next((ref for ref in usual if commit(project, ref)), "")
 
 
 def before(project: Project) -> str:
     """The commit that this change started from; of a commit of the base branch, its parent."""
-    here, base = (
-        git(project, "rev-parse", "HEAD"),
-        git(project, "merge-base", "HEAD", base_ref(project) or "HEAD"),
-    )
-    if base == here:
-        base = git(project, "rev-parse", "--verify", "--quiet", "HEAD^1")
-    return (base or "").strip()
+    base = (git(project, "merge-base", "HEAD", base_ref(project) or "HEAD") or "").strip()
+    if base == (commit(project, "HEAD") or ""):
+        return commit(project, "HEAD^1") or ""
+    return base
 
 
 def on_main(project: Project, name: str) -> bool:
@@ -128,15 +124,7 @@ def _shallow(project: Project) -> bool:
     return (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true"
 
 
-class Differs(NamedTuple):
-    """A path that differs: its modes before and after, and the blob it has then."""
-
-    name: str
-    modes: tuple[str, str]
-    blob: str
-
-
-def differing(project: Project, old: str, new: str) -> list[Differs] | None:
+def differing(project: Project, old: str, new: str) -> list[owned.Change] | None:
     """Every path that differs between two commits or trees, a moved one by both names.
 
     None where git cannot say.
@@ -144,13 +132,7 @@ def differing(project: Project, old: str, new: str) -> list[Differs] | None:
     # Plumbing, so that nobody's settings count: no renames, and .gitmodules cannot hide a module.
     how = ("-r", "-z", "--raw", "--no-renames", "--ignore-submodules=none", "--end-of-options")
     said = git(project, "diff-tree", *how, old, new)
-    if said is None:
-        return None
-    words, found = said.split("\0"), []
-    for about, name in zip(words[:-1:2], words[1::2], strict=True):
-        was, mode, _, blob, _ = about.lstrip(":").split()
-        found.append(Differs(name, (was, mode), blob))
-    return found
+    return None if said is None else owned.by_git(said)
 
 
 def changed(project: Project) -> Differing:
