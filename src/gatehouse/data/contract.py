@@ -12,13 +12,9 @@ from gatehouse.core.config.rules import is_number
 from gatehouse.core.errors import Stop
 from gatehouse.core.findings import Finding
 
-TYPES = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "string": pa.string(),
-    "datetime": pa.timestamp("us"),
-}
+from .cells import ARROW_TYPES
+
+TYPES: dict[str, pa.DataType] = dict(ARROW_TYPES.items())  # by what a plain mapping says
 # What is wrong, what the data have, what schema.yaml says.
 _BROKEN = {
     "dtype": ("the values are no {type} but {found}", "{found}", "{type}"),

@@ -51,7 +51,7 @@ def read_table(
         if path.suffix.lower() in PARQUET:
             table = _normalise(path, pq.read_table(path, partitioning=None), decided)
         else:
-            table = _read_csv(path, options, columns)
+            table = _Csv(path, options).table(columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError("table-unreadable", _explain(path, options, error)) from None
     if table.num_rows == 0:
@@ -99,7 +99,7 @@ def read_chunks(path: Path, options: Ingest, columns: Mapping[str, Column]) -> I
                 _normalise(path, pa.Table.from_batches([batch]), {}) for batch in batches
             )
         else:
-            pieces = _csv_chunks(path, options)
+            pieces = _Csv(path, options).chunks()
         other = Column(type="string")
         for table in pieces:
             rows += table.num_rows
@@ -174,24 +174,61 @@ def _codec(options: Ingest) -> str:
     return "utf-8-sig" if options.encoding.lower() in ("utf-8", "utf8") else options.encoding
 
 
-def _read_csv(path: Path, options: Ingest, columns: Mapping[str, Column]) -> pa.Table:
-    names, delimiter = header(path, options)
-    table = _parse_csv(path, options, columns, names, delimiter)
-    _refuse_header(path, table, 0)
-    return table
+class _Csv:
+    """A CSV file, whose columns its header names."""
 
+    def __init__(self, path: Path, options: Ingest) -> None:
+        self.path, self.options = path, options
+        self.names, self.delimiter = header(path, options)
+        self.text = dict.fromkeys(self.names, pa.string())
 
-def _csv_chunks(path: Path, options: Ingest) -> Iterator[pa.Table]:
-    names, delimiter = header(path, options)
-    how = _csv_options(path, options, names, delimiter, dict.fromkeys(names, pa.string()))
-    how["read_options"].block_size = CHUNK_BYTES
-    rows = 0
-    for batch in pacsv.open_csv(path, **how):
-        for start in range(0, batch.num_rows, CHUNK_ROWS):
-            table = pa.Table.from_batches([batch.slice(start, CHUNK_ROWS)])
-            _refuse_header(path, table, rows)
-            rows += table.num_rows
-            yield table
+    def table(self, columns: Mapping[str, Column]) -> pa.Table:
+        """All of it: what can be is read at once as what ``columns`` say, the rest as text."""
+        direct = {
+            name: ARROW_TYPES[column.type]
+            for name in self.names
+            if (column := columns.get(name)) and _is_plain(column, self.options)
+        }
+        table = self._read(direct)
+        _refuse_header(self.path, table, 0)
+        return table
+
+    def chunks(self) -> Iterator[pa.Table]:
+        """All of it as text, piece by piece."""
+        rows = 0
+        for batch in pacsv.open_csv(self.path, **self._how(self.text, block_size=CHUNK_BYTES)):
+            for start in range(0, batch.num_rows, CHUNK_ROWS):
+                table = pa.Table.from_batches([batch.slice(start, CHUNK_ROWS)])
+                _refuse_header(self.path, table, rows)
+                rows += table.num_rows
+                yield table
+
+    def _read(self, direct: dict[str, pa.DataType]) -> pa.Table:
+        if direct:
+            with suppress(pa.ArrowInvalid):  # a value that does not fit, or a broken line
+                return pacsv.read_csv(self.path, **self._how(self.text | direct))
+        try:
+            return pacsv.read_csv(self.path, **self._how(self.text))
+        except pa.ArrowInvalid:
+            # Only one thread at a time can count rows, and a person needs the number.
+            return pacsv.read_csv(self.path, **self._how(self.text, use_threads=False))
+
+    def _how(self, types: dict[str, pa.DataType], **reading: Any) -> dict[str, Any]:
+        reading |= {"column_names": self.names, "skip_rows_after_names": 1}
+        return {
+            "read_options": pacsv.ReadOptions(encoding=self.options.encoding, **reading),
+            "parse_options": pacsv.ParseOptions(
+                # Only quoted values can hold line breaks, and looking for them costs a second core.
+                delimiter=self.delimiter,
+                newlines_in_values=_has_quotes(self.path),
+            ),
+            "convert_options": pacsv.ConvertOptions(
+                column_types=types,
+                # Of text a word is a value, until its column says that it means missing.
+                null_values=["", *WORDS, *MARKS, *(self.options.null_values or [])],
+                strings_can_be_null=False,
+            ),
+        }
 
 
 def _refuse_no_file(path: Path, options: Ingest) -> None:
@@ -220,68 +257,11 @@ def _refuse_header(path: Path, table: pa.Table, before: int) -> None:
         )
 
 
-def _parse_csv(
-    path: Path,
-    options: Ingest,
-    columns: Mapping[str, Column],
-    names: list[str],
-    delimiter: str,
-) -> pa.Table:
-    direct = {  # read at once as what they are; the rest goes through text
-        name: ARROW_TYPES[column.type]
-        for name in names
-        if (column := columns.get(name)) and _is_plain(column, options)
-    }
-    text = dict.fromkeys(names, pa.string())
-    if direct:
-        with suppress(pa.ArrowInvalid):  # a value that does not fit, or a broken line
-            return _csv(path, options, names, delimiter, text | direct)
-    try:
-        return _csv(path, options, names, delimiter, text)
-    except pa.ArrowInvalid:
-        # Only one thread at a time can count rows, and a person needs the number.
-        return _csv(path, options, names, delimiter, text, threads=False)
-
-
 def _is_plain(column: Column, options: Ingest) -> bool:
     """Whether the reader itself can make values of the text: faster, and less memory."""
     if column.type == "datetime" or column.unit or column.thousands or column.null_values:
         return False
     return column.type != "number" or (column.decimal or options.decimal or ".") == "."
-
-
-def _csv(
-    path: Path,
-    options: Ingest,
-    names: list[str],
-    delimiter: str,
-    types: dict[str, pa.DataType],
-    threads: bool = True,
-) -> pa.Table:
-    how = _csv_options(path, options, names, delimiter, types)
-    how["read_options"].use_threads = threads
-    return pacsv.read_csv(path, **how)
-
-
-def _csv_options(
-    path: Path, options: Ingest, names: list[str], delimiter: str, types: dict[str, pa.DataType]
-) -> dict[str, Any]:
-    return {
-        "read_options": pacsv.ReadOptions(
-            column_names=names, skip_rows_after_names=1, encoding=options.encoding
-        ),
-        "parse_options": pacsv.ParseOptions(
-            # Only quoted values can hold line breaks, and looking for them costs a second core.
-            delimiter=delimiter,
-            newlines_in_values=_has_quotes(path),
-        ),
-        "convert_options": pacsv.ConvertOptions(
-            column_types=types,
-            # Of text a word is a value, until its column says that it means missing.
-            null_values=["", *WORDS, *MARKS, *(options.null_values or [])],
-            strings_can_be_null=False,
-        ),
-    }
 
 
 def _has_quotes(path: Path) -> bool:

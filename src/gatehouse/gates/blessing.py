@@ -7,7 +7,7 @@ the model failed or crashed. Anything missing is *not blessed*.
 """
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,14 +228,8 @@ def _misfit(rule: Rule, task: str, cost: Any, no_linear: str) -> str:
 
 def judge_one(rule: Rule, name: str, seen: "Comparison", asked: bool) -> dict[str, Any]:
     """One rule on one slice: passed, or the reason why not. ``asked``: is there another model?"""
-    entry = _entry(rule, name) | {
-        "rows": seen.rows,
-        "candidate": seen.candidate,
-        "champion": seen.other,
-        "difference": seen.difference,
-        "low": seen.low,
-        "high": seen.high,
-    }
+    measured = asdict(seen)
+    entry = _entry(rule, name) | {"champion": measured.pop("other")} | measured
     where = rule.metric if name == "all" else f"{rule.metric} on {name}"
     bounds, value = rule.bounds, seen.candidate
     reason = _unusable(where, rule, seen)

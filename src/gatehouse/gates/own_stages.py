@@ -5,6 +5,7 @@ the stages after it read, and ``replaced`` names the stages that ran other code.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,32 +101,26 @@ def _predictions(project: Project) -> None:
     read_json(project / "predictions/importance.json")
 
 
-def _findings(name: str) -> Callable[[Project], None]:
-    def look(project: Project) -> None:
-        results.read_findings(project / f"reports/{name}.json")
-
-    return look
+def _findings(name: str, project: Project) -> None:
+    results.read_findings(project / f"reports/{name}.json")
 
 
-def _file(path: Path, model: type[results.Result]) -> Callable[[Project], None]:
-    def look(project: Project) -> None:
-        results.read_result(project / path, model, "write what the next stages read")
-
-    return look
+def _file(path: Path, model: type[results.Result], project: Project) -> None:
+    results.read_result(project / path, model, "write what the next stages read")
 
 
 LEAVES: dict[str, Callable[[Project], None]] = {
     "ingest": _dataset,
-    "data_checks": _findings("data"),
-    "data_gate": _file(data_gate.REPORT, results.DataGate),
+    "data_checks": partial(_findings, "data"),
+    "data_gate": partial(_file, data_gate.REPORT, results.DataGate),
     "split": _sides,
     "train": _model,
-    "champion": _file(CHAMPION, results.Champion),
+    "champion": partial(_file, CHAMPION, results.Champion),
     "evaluate": _predictions,
-    "model_checks": _findings("model"),
-    "model_tests": _findings("model_tests"),
-    "blessing": _file(BLESSING, results.Blessing),
-    "catalogue": _file(CATALOGUE, results.Catalogue),
+    "model_checks": partial(_findings, "model"),
+    "model_tests": partial(_findings, "model_tests"),
+    "blessing": partial(_file, BLESSING, results.Blessing),
+    "catalogue": partial(_file, CATALOGUE, results.Catalogue),
 }
 
 

@@ -102,28 +102,24 @@ def locked(lock: str) -> dict[str, str]:
 
 def _needed(project: Project, file: Path) -> Iterator[tuple[str, str]]:
     """The packages that a skops file names types of, and skops itself, which reads it."""
+    named: set[str] = set()
+
+    def see(node: dict[str, Any]) -> None:
+        if isinstance(name := node.get("__module__"), str):
+            named.add(name)
+
     try:
         with zipfile.ZipFile(file) as archive:
-            tree = json.loads(archive.read("schema.json"))
+            json.loads(archive.read("schema.json"), object_hook=see)
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         raise Stop("file-damaged", f"{file} is missing or damaged: run `make pipeline`") from None
-    modules = {name.partition(".")[0] for name in _modules(tree)} - sys.stdlib_module_names
+    modules = {name.partition(".")[0] for name in named} - sys.stdlib_module_names
     ours = (
         {path.name for path in (project / "src").iterdir()} if (project / "src").is_dir() else set()
     )
     known = packages_distributions()
     from_ = {name: known.get(name, [name]) for name in modules - ours}
     yield from _made_with(["skops", *(n if n in of else of[0] for n, of in from_.items())])
-
-
-def _modules(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(name := node.get("__module__"), str):
-            yield name
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            yield from _modules(child)
 
 
 def _made_with(names: list[str]) -> Iterator[tuple[str, str]]:

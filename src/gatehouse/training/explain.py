@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from gatehouse.core.config.schema import Column, Schema, label_text, load_schema
 from gatehouse.core.digests import MODEL
 from gatehouse.core.errors import InputError
-from gatehouse.core.files import whole_file
+from gatehouse.core.files import write_json
 from gatehouse.core.project import Project
 from gatehouse.data.cells import ARROW_TYPES
 from gatehouse.data.tables import to_frame
@@ -29,11 +29,11 @@ from gatehouse.metrics.table import Rows
 from gatehouse.serving.skops_model import Model
 from gatehouse.serving.skops_model import load as load_model
 
-from .split import TEST, TRAIN
+from .golden import plain_cell
+from .split import REFERENCE, TEST, TRAIN
 from .train import encode_target
 
 IMPORTANCE = Path("predictions/importance.json")
-REFERENCE = Path("data/reference.parquet")
 ROWS = 2000
 REPEATS = 5
 BACKGROUND = 200
@@ -85,9 +85,7 @@ def write_importance(project: Project, model: Model, schema: Schema, baseline: A
         _sample(project / TEST, list(dict.fromkeys([*model.columns, schema.target])), ROWS)
     )
     found = importance(model, frame, encode_target(frame[schema.target], schema), baseline)
-    with whole_file(project / IMPORTANCE) as draft:
-        text = json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False)
-        draft.write_text(text + "\n", encoding="utf-8")
+    write_json(project / IMPORTANCE, found)
 
 
 def shapley(
@@ -110,7 +108,8 @@ def shapley(
     start, moved = 0.0, np.zeros(width)
     at_once = max(1, AT_ONCE // (2 * width * (width + 1) * sources.shape[1]))
     for part in np.array_split(sources, -(-len(sources) // at_once)):
-        orders = [way for _ in part for way in _both_ways(rng.permutation(width))]
+        forth = [rng.permutation(width) for _ in part]
+        orders = [way for order in forth for way in (order, order[::-1])]
         done = np.arange(width + 1)[:, None]
         picks = [
             np.where(np.argsort(way) < done, 0, source[:, None, None])
@@ -196,7 +195,7 @@ def explain(project: Project, asked: str) -> dict[str, Any]:
         "steps": [
             {
                 "column": names[k],
-                "value": _plain(values[names[k]]),
+                "value": plain_cell(values[names[k]]),
                 "contribution": moved[k].item(),
                 "to": to.item(),
             }
@@ -257,16 +256,5 @@ def _mixed(model: Model, rows: pd.DataFrame, pick: Array) -> Array:
     return model.predict(pd.DataFrame(cells))
 
 
-def _both_ways(order: Array) -> tuple[Array, Array]:
-    return order, order[::-1]
-
-
 def _number(value: Any) -> float | None:
     return round(float(value), 6) if np.isfinite(value) else None
-
-
-def _plain(value: Any) -> Any:
-    """A cell as JSON has it."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value.isoformat() if isinstance(value, datetime) else value

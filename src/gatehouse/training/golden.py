@@ -40,10 +40,11 @@ def write_golden(project: Project, model: Model) -> None:
 
 def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row as JSON has it."""
-    return {name: _plain(value) for name, value in row.items()}
+    return {name: plain_cell(value) for name, value in row.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
+    """A cell as JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value.isoformat() if hasattr(value, "isoformat") else value

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gatehouse.core.config.schema import label_text
+from gatehouse.metrics.table import Rows
 from gatehouse.serving.skops_model import Model
 
 from .fixtures import Beyond, Tested
@@ -35,9 +36,7 @@ def answers(model: Model, frame: pd.DataFrame, missing: str) -> Array:
 
 
 def loss(raw: Array, truth: Array) -> float:
-    if raw.ndim == 1:
-        return float(np.mean((raw - truth) ** 2))
-    return float(-np.mean(np.log(np.clip(raw[np.arange(len(truth)), truth], 1e-15, 1))))
+    return float(Rows(truth, raw).loss.mean())
 
 
 def know_nothing(model: Model, rows: int) -> Array:
