@@ -72,19 +72,13 @@ def _text(line: Line) -> str:
 
 def each_environment(_: Project) -> Lines:
     """Each environment, against the lock it is made of."""
-    for name in environments.FOLDERS:
-        yield from environment(name)
-
-
-def environment(name: str) -> Lines:
-    """An environment, against the lock it is made of."""
-    folder = environments.FOLDERS[name]
-    if environments.ready(name):
-        yield Line(f"{folder} is as its lock says", "ok")
-    elif environments.python(name).exists():
-        yield Line(f"{folder} is not as its lock says", "lacking", "make setup")
-    else:
-        yield Line(f"{folder} is not here", "lacking", "make setup")
+    for name, folder in environments.FOLDERS.items():
+        if environments.ready(name):
+            yield Line(f"{folder} is as its lock says", "ok")
+        elif environments.python(name).exists():
+            yield Line(f"{folder} is not as its lock says", "lacking", "make setup")
+        else:
+            yield Line(f"{folder} is not here", "lacking", "make setup")
 
 
 def source(project: Project) -> Lines:

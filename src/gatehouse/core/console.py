@@ -1,8 +1,10 @@
 """Words for people: standard error tells what goes on, standard output holds results."""
 
+from __future__ import annotations
+
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO
 
 
@@ -18,15 +20,29 @@ def paint(text: str, colour: str) -> str:
     return f"\x1b[{ {'red': 31, 'green': 32, 'yellow': 33}[colour] }m{text}\x1b[0m"
 
 
-def heard(words: Sequence[str], kept: IO[bytes]) -> int:
-    """Run a program; what it says goes on as it comes, and into ``kept``. Its exit code."""
+def relayed(
+    words: Sequence[str], keep: Callable[[bytes], object], environment: dict[str, str] | None = None
+) -> int:
+    """Run a program; what it says goes on as it comes, and line by line to ``keep``. Its exit code.
+
+    Raises ``OSError`` where it cannot be started.
+    """
     import subprocess  # late: most who say something start nothing
 
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": environment}
     with subprocess.Popen(words, **how) as process:  # type: ignore[call-overload]
         for line in process.stdout:
-            kept.write(line)
-            kept.flush()
+            keep(line)
             sys.stdout.buffer.write(line)
             sys.stdout.flush()
     return int(process.returncode)
+
+
+def heard(words: Sequence[str], kept: IO[bytes]) -> int:
+    """As ``relayed``, into a file."""
+
+    def keep(line: bytes) -> None:
+        kept.write(line)
+        kept.flush()
+
+    return relayed(words, keep)

@@ -11,6 +11,7 @@ The library's own names are taken first. Standard library alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -24,6 +25,18 @@ Thing = TypeVar("Thing")
 def offered(group: str) -> dict[str, EntryPoint]:
     """What installed packages offer for ``gatehouse.GROUP``, by name."""
     return {point.name: point for point in entry_points(group=f"gatehouse.{group}")}
+
+
+def known(group: str, *own: str) -> Callable[[str], str]:
+    """A check of a name for pydantic: one of ``own``, or of those that packages offer."""
+
+    def check(name: str) -> str:
+        names = [*own, *offered(group)]
+        if name not in names:
+            raise ValueError(f"{name!r} is none of {', '.join(names)}")
+        return name
+
+    return check
 
 
 def load(group: str, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,17 +84,10 @@ def read_section(path: Path, name: str) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    """Write the whole file or nothing, for everybody to read."""
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+        draft.chmod(0o644)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

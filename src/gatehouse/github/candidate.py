@@ -20,13 +20,12 @@ from gatehouse.vcs import data_branch
 from gatehouse.vcs.dvc import LOCK, made, outs
 from gatehouse.vcs.git import git, must, somebody
 
-from .comment import fence
+from .comment import LOG, REPORT, fence, log_end
 from .handover import FOLDER, OUTCOME, SHORT, TRAINED
 from .handover import REPORT as HANDED
 from .keys import explained, output, summary
 from .training import BY_EVENT
 
-REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
 DATA_GATE, BLESSING = Path("reports/data_gate.json"), Path("blessing.json")
 TAIL = 30
 
@@ -113,12 +112,7 @@ def _told(project: Project) -> str:
     """What a reviewer reads; the end of the log where there is no report."""
     if (project / REPORT).exists():
         return (project / REPORT).read_text("utf-8")
-    lines = (
-        (project / LOG).read_text("utf-8", "replace").splitlines()
-        if (project / LOG).exists()
-        else []
-    )
-    return f"There is no report. The log ends:\n\n{fence(lines[-TAIL:])}\n"
+    return log_end(project / LOG, TAIL)
 
 
 def _same_model(project: Project, base: str) -> bool:

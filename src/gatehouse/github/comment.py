@@ -128,12 +128,12 @@ def compose(
             " was cancelled" if "cancelled" in results.values() else " failed"
         )
         headline = f"❌ Stopped: {words}"
-        body = f"\n{title}\n{body}" if title else f"\n{_tail()}"
+        body = f"\n{title}\n{body}" if title else f"\n{log_end(LOG, TAIL)}"
     elif not title:
         headline = NO_VERDICT
     else:
         headline = title
-        body = body if body.strip() or not judged_bad else f"\n{_tail()}"
+        body = body if body.strip() or not judged_bad else f"\n{log_end(LOG, TAIL)}"
     jobs = " ".join(f"{SIGNS.get(result, '❔')} {name}" for name, result in results.items())
     head = f"## {headline} {MARKER.format('.'.join(map(str, run)))}\n{first}"
     head += f"\n{jobs} ([run]({link}))\n"
@@ -141,11 +141,11 @@ def compose(
     return headline, head + body[: LIMIT - len(head)]
 
 
-def _tail() -> str:
-    """The end of the log of what stopped before there was a report."""
-    if not LOG.exists():
+def log_end(log: Path, most: int) -> str:
+    """The last lines of the log of what stopped before there was a report."""
+    if not log.exists():
         return "There is no report: the log of the run says why.\n"
-    lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-TAIL:]
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-most:]
     return f"There is no report. The log ends:\n\n{fence(lines)}\n"
 
 

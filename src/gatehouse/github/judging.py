@@ -19,9 +19,9 @@ from gatehouse.judge import change
 from gatehouse.vcs.git import differing
 
 from .changes import all_prose
+from .comment import LOG, REPORT
 from .keys import summary
 
-REPORT, LOG = Path("reports/report.md"), Path("reports/ci.log")
 CLAIMED = Path("handed/ci.log")
 MOST = 20_000  # characters of a log that are kept
 NOTHING = "## ⚠️ No verdict: nothing but prose changed\n"

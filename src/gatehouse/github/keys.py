@@ -10,7 +10,6 @@ these texts. Where it fails, its last words become the output ``why`` of the ste
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -19,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 
+from gatehouse.core.console import relayed
 from gatehouse.core.errors import BROKEN, INFRASTRUCTURE, Stop
 
 FILES = {"SIGNING_KEY": "KEY", "KUBECONFIG": "KUBECONFIG"}  # what names the file
@@ -70,27 +70,19 @@ def secret() -> Iterator[dict[str, str]]:
 def run(command: list[str], environment: dict[str, str]) -> int:
     """Show what the command says as it comes."""
     last: deque[str] = deque(maxlen=LINES)
+
+    def keep(line: bytes) -> None:
+        # What make says at the end is that its command failed.
+        if line.strip() and not line.startswith(b"make"):
+            last.append(line.decode("utf-8", "replace").rstrip()[:WIDTH])
+
     try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-        )
+        code = relayed(command, keep, environment)
     except OSError as error:
         raise Stop("program-failed", f"{' '.join(command[:1]) or 'no command'}: {error}") from None
-    with process:
-        for line in process.stdout or ():
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            # What make says at the end is that its command failed.
-            if line.strip() and not line.startswith("make"):
-                last.append(line.rstrip()[:WIDTH])
-    if process.returncode:
-        output("why", "\n".join(last) or f"exit code {process.returncode}")
-    return process.returncode
+    if code:
+        output("why", "\n".join(last) or f"exit code {code}")
+    return code
 
 
 def output(name: str, value: str) -> None:

@@ -76,13 +76,12 @@ def _decided(options: Features, estimator: Any) -> tuple[Features, bool]:
 
 def _numeric(options: Features) -> Pipeline | str:
     steps: list[tuple[str, object]] = []
-    if options.impute_numeric == "zero":
-        zero = SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)
-        steps.append(("impute", zero))
-    elif options.impute_numeric != "none":
+    if options.impute_numeric != "none":
+        how: dict[str, Any] = {"strategy": options.impute_numeric}
+        if options.impute_numeric == "zero":
+            how = {"strategy": "constant", "fill_value": 0.0}
         # A column that is all missing stays, so that the width does not depend on the data.
-        imputer = SimpleImputer(strategy=options.impute_numeric, keep_empty_features=True)
-        steps.append(("impute", imputer))
+        steps.append(("impute", SimpleImputer(**how, keep_empty_features=True)))
     if options.scale != "none":
         steps.append(("scale", StandardScaler()))
     if options.scale == "bounded":

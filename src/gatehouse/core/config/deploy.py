@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from gatehouse.core.doors import offered
+from gatehouse.core.doors import known
 from gatehouse.core.errors import Stop
 from gatehouse.core.files import near
 from gatehouse.core.layout import DEPLOY as PATH
@@ -27,13 +27,6 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 Yes = Annotated[bool, Field(strict=True)]
 
 
-def _known_target(name: str) -> str:
-    known = [*TARGETS, *offered("targets")]
-    if name not in known:
-        raise ValueError(f"{name!r} is none of {', '.join(known)}")
-    return name
-
-
 class Image(Section):
     """Where it is kept, and what it and its neighbours stand on."""
 
@@ -48,7 +41,7 @@ class Place(Section):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    target: Annotated[Text, AfterValidator(_known_target)] = "swarm"
+    target: Annotated[Text, AfterValidator(known("targets", *TARGETS))] = "swarm"
     host: Text = ""
     port: Count = 3000
     replicas: Count = 1
@@ -56,10 +49,10 @@ class Place(Section):
 
     @model_validator(mode="after")
     def _nothing_unknown(self) -> "Place":
-        known = TARGETS.get(self.target)
-        for name in self.model_extra or {} if known is not None else ():
-            if name not in (known or ()):
-                nearest = near(name, [*type(self).model_fields, *(known or ())])
+        wanted = TARGETS.get(self.target)
+        for name in self.model_extra or {} if wanted is not None else ():
+            if name not in (wanted or ()):
+                nearest = near(name, [*type(self).model_fields, *(wanted or ())])
                 raise ValueError(f"{self.target} has no field {name}{nearest}")
         return self
 

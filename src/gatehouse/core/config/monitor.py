@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from gatehouse.core.doors import offered
+from gatehouse.core.doors import known
 from gatehouse.core.project import Project
 
 from .reader import File, Section, read
@@ -19,14 +19,7 @@ Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 TRIGGERS = ("data", "drift", "performance", "schedule")
 
 
-def _known_trigger(name: str) -> str:
-    known = [*TRIGGERS, *offered("triggers")]
-    if name not in known:
-        raise ValueError(f"{name!r} is none of {', '.join(known)}")
-    return name
-
-
-Trigger = Annotated[str, AfterValidator(_known_trigger)]
+Trigger = Annotated[str, AfterValidator(known("triggers", *TRIGGERS))]
 
 
 class Log(Section):
