@@ -614,11 +614,10 @@ def test_a_good_model_passes_and_its_budget_is_noted(project: Path) -> None:
     figures = {"size_mb", "median_ms", "latency_ms", "rows_per_second", "calls", "speed"}
     assert budget.keys() == {"form", *figures}
     assert budget["form"] == "onnx"
-    assert 0 < budget["median_ms"] <= budget["latency_ms"]
     size = sum(file.stat().st_size for file in Path("model").iterdir())
     assert budget["size_mb"] == size / 1e6
-    assert budget["latency_ms"] > 0
-    assert budget["rows_per_second"] > 0
+    # Each by its own quantile of the machine's speed: no order is promised between them.
+    assert min(budget[name] for name in ("median_ms", "latency_ms", "rows_per_second")) > 0
 
 
 @pytest.mark.parametrize(("slower", "interrupted"), [(1, 0.0), (3, 0.0), (1, 0.3), (3, 0.6)])

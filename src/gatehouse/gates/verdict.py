@@ -142,7 +142,7 @@ def lines(verdict: dict[str, Any]) -> list[str]:
     known = {*verdict["notes"], *verdict["reasons"]}
     judging = (said for said in verdict.get("judging", []) if said not in known)
     text += [paint(f"  what judges changes: {said}", "yellow") for said in judging]
-    text += [paint(f"  {said}", "yellow") for said in verdict["pins"]]
+    text += [paint(f"  {said}", "yellow") for said in verdict.get("pins", [])]
     if beaten := (verdict["blessing"] or {}).get("beaten"):
         text.append(paint("  " + beaten, "yellow"))
     gate = verdict["data_gate"]
