@@ -235,11 +235,8 @@ def _files(libc: Any, sees: list[str]) -> None:
     """Landlock: nothing is read but below ``sees``, nothing is written."""
     version = _called(libc.syscall(_CREATE_RULESET, None, 0, 1))
     handled = (1 << (16 if version >= 5 else 15 if version >= 3 else 14)) - 1
-    if version >= 4:
-        about, size = struct.pack("<QQQ", handled, 3, 3 if version >= 6 else 0), 24
-        size = 24 if version >= 6 else 16
-    else:
-        about, size = struct.pack("<QQQ", handled, 0, 0), 8
+    about = struct.pack("<QQQ", handled, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8  # what each of them reads of it
     rules = _called(libc.syscall(_CREATE_RULESET, about, size, 0))
     for path in dict.fromkeys(sees):
         if not Path(path).exists():

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.actions import WORKFLOWS
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.files import read_json
@@ -28,9 +29,7 @@ from . import issues
 from .api import call, reason
 from .webhook import send
 
-REPORT, SETTINGS, WORKFLOWS = (
-    Path(name) for name in ("reports/monitor.json", "monitor.yaml", ".github/workflows")
-)
+REPORT, SETTINGS = Path("reports/monitor.json"), Path("monitor.yaml")
 KINDS = {
     "no-data": "no predictions are in the log",
     "broken-data": "what is asked breaks the schema",

@@ -27,9 +27,8 @@ from .comment import MARKER, fence, put
 from .keys import explained, summary
 from .training import MONITORED, decision, end, entry, words
 
-FOLDER, OUTCOME, REPORT = (
-    Path("handed", *name) for name in ((), ("outcome.json",), ("report.md",))
-)
+FOLDER = Path("handed")
+OUTCOME, REPORT = FOLDER / "outcome.json", FOLDER / "report.md"
 STATES = ("blessed", "not-blessed", "quarantined", "nothing")
 SHORT, MOST, TRAINED = 12, 20_000, "the training's branch"
 OBJECT = re.compile(r"storage/files/md5/([0-9a-f]{2})/([0-9a-f]{30})(?:\.dir)?")

@@ -52,7 +52,7 @@ def secret() -> Iterator[dict[str, str]]:
         folder = Path(name)
         for secret, variable in FILES.items():
             if given[secret]:
-                environment[variable] = _private(folder / secret, given[secret])
+                environment[variable] = private(folder / secret, f"{given[secret]}\n")
         if given["DEPLOY_SSH_KEY"]:
             if not given["SSH_KNOWN_HOSTS"]:
                 fix = "set the variable to what `ssh-keyscan HOST` prints"
@@ -99,9 +99,10 @@ def summary(text: str) -> None:
         file.write(text)
 
 
-def _private(path: Path, text: str) -> str:
+def private(path: Path, text: str) -> str:
+    """Write a new file that nobody else may read; its path."""
     with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text + "\n")
+        file.write(text)
     return str(path)
 
 

@@ -21,12 +21,15 @@ from gatehouse.core.errors import GOOD, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
 from gatehouse.vcs.dvc import address
 
+from .keys import private
+
 TRIES = 3
 NEEDS = {
     "s3": ["AWS_ROLE_ARN", "AWS_REGION"],
     "gs": ["GCP_IDENTITY_PROVIDER", "GCP_SERVICE_ACCOUNT"],
     "azure": ["AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_STORAGE_ACCOUNT"],
 }
+TOKEN_FILES = {"s3": "AWS_WEB_IDENTITY_TOKEN_FILE", "azure": "AZURE_FEDERATED_TOKEN_FILE"}
 ACCOUNTS = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts"
 
 
@@ -74,9 +77,7 @@ def oidc(project: Project) -> int:
         }
         given = {"GOOGLE_APPLICATION_CREDENTIALS": _write("oidc.json", json.dumps(account))}
     else:
-        given["AWS_WEB_IDENTITY_TOKEN_FILE" if kind == "s3" else "AZURE_FEDERATED_TOKEN_FILE"] = (
-            file
-        )
+        given[TOKEN_FILES[kind]] = file
     with Path(os.environ["GITHUB_ENV"]).open("a", encoding="utf-8") as variables:
         variables.writelines(f"{name}={value}\n" for name, value in given.items())
     say(f"oidc: DVC may use {kind}:// by {', '.join(given)}")
@@ -102,6 +103,4 @@ def _token(audience: str) -> str | None:
 def _write(name: str, text: str) -> str:
     path = Path(os.environ["RUNNER_TEMP"], name)
     path.unlink(missing_ok=True)  # made anew: nobody else has it open
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-        file.write(text)
-    return str(path)
+    return private(path, text)

@@ -13,7 +13,7 @@ from typing import Any
 from gatehouse.core import owned
 from gatehouse.core.errors import CLOSED, INFRASTRUCTURE, Stop
 from gatehouse.core.project import Project
-from gatehouse.vcs.git import DEPTH, Differing, commit, differing, git, run
+from gatehouse.vcs.git import DEPTH, Differing, differing, git, have, run
 
 FILES = 10 << 20  # bytes of one of them
 PLAIN = ("100644", "100755")
@@ -56,10 +56,7 @@ def fetch(project: Project, head: str) -> None:
     """Bring the commit ``head``, from wherever the origin has it. Raises ``Stop`` (3)."""
     if not re.fullmatch(r"[0-9a-f]{40,64}", head):
         raise Stop("judge-no-commit", "the head is no commit: name it by its digits")
-    if commit(project, f"{head}^0") is None:
-        depth = f"--depth={DEPTH}"
-        git(project, "fetch", "--quiet", "--no-tags", depth, "origin", head)
-    if commit(project, f"{head}^0") is None:
+    if not have(project, head, f"--depth={DEPTH}"):
         raise Stop(
             "judge-no-commit", f"the origin has no commit {head[:9]}: run again", INFRASTRUCTURE
         )

@@ -60,10 +60,11 @@ def commit(project: Project, name: str) -> str | None:
     return (git(project, "rev-parse", "--verify", "--quiet", name) or "").strip() or None
 
 
-def have(project: Project, name: str) -> None:
-    """Fetch a commit that is older than a shallow clone is deep."""
+def have(project: Project, name: str, *how: str) -> bool:
+    """Fetch a commit that is older than a shallow clone is deep; whether it is here then."""
     if commit(project, f"{name}^0") is None:
-        git(project, "fetch", "--quiet", "--no-tags", "origin", name)
+        git(project, "fetch", "--quiet", "--no-tags", *how, "origin", name)
+    return commit(project, f"{name}^0") is not None
 
 
 def somebody(project: Project, name: str) -> tuple[str, ...]:
