@@ -1,7 +1,6 @@
 """``deploy.yaml``, read strictly, and what the environment says otherwise."""
 
 import os
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -82,20 +81,14 @@ class Deploy(File):
     signing: Signing = Signing()
 
 
-@dataclass(frozen=True)
-class Environment:
-    """One place that a release runs in."""
+class Environment(Place):
+    """One place that a release runs in; ``settings``: what its target wants besides."""
 
     name: str
-    target: str
     project: str
     proxy: str
-    host: str = ""
-    port: int = 3000
-    replicas: int = 1
-    bake_seconds: float = 60
-    settings: dict[str, Any] = field(default_factory=dict)
-    home: Project = field(default_factory=Project)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    home: Project = Field(default_factory=Project)
 
     @property
     def stack(self) -> str:
