@@ -59,6 +59,7 @@ def review(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The verb, over these records."""
     import gatehouse.github.review as issue
     from gatehouse.labelling import review
+    from gatehouse.monitoring import labels
     from gatehouse.monitoring import records as log
 
     table: list[Any] = [records(0.5)]
@@ -68,7 +69,7 @@ def review(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
         return log.Records(table[0], {}, 1, 1)
 
     monkeypatch.setattr(log, "read", read)
-    monkeypatch.setattr(log, "join_labels", lambda found, _url, _schema: found)
+    monkeypatch.setattr(labels, "join", lambda found, _url, _schema: labels.Joined(found, {}))
 
     def run(action: str, file: str = "", said: Any = None, **more: Any) -> int:
         table[0] = said if said is not None else table[0]

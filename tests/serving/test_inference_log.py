@@ -843,7 +843,7 @@ def test_labels_join_by_id(
         "a": "false", "b": "false", "c": None, "d": None, "e": "true", "f": "true", "g": None
     }  # fmt: skip
     assert joined.counts == {"labels": 9, "unknown": 1, "classes": 2, "again": 2, "unreadable": 3}
-    assert records.join_labels(table, url, schema)["__truth"].type == pa.string()
+    assert labels.join(table, url, schema).table["__truth"].type == pa.string()
 
 
 def test_labels_of_a_regression_are_numbers(

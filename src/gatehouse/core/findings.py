@@ -23,6 +23,21 @@ class Finding:
         return asdict(self)
 
 
+def graded(
+    check: str,
+    bad: bool,
+    message: str,
+    fix: str,
+    value: float | None,
+    threshold: float | str | None,
+    worst: Status = "warn",
+) -> Finding:
+    """What was measured, beyond its bound (``bad``) or within it, where nothing is to be done."""
+    rounded = None if value is None else round(float(value), 6)
+    status: Status = worst if bad else "pass"
+    return Finding(check, status, message, fix if bad else "", rounded, threshold)
+
+
 def closing(findings: Iterable[Finding]) -> list[Finding]:
     """Those that close a gate. A status that is not known closes it too."""
     return [f for f in findings if f.status not in ("pass", "warn", "skipped")]

@@ -6,7 +6,8 @@ import io
 import json
 import os
 import tempfile
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from gatehouse.core.config.rules import is_number, value_text
 from gatehouse.core.errors import Stop
 from gatehouse.core.places import Folder
 from gatehouse.core.project import Project
+from gatehouse.monitoring import clock
 from gatehouse.vcs.git import git
 
 ANSWER = "answer"
@@ -179,11 +181,15 @@ def _lines(numbers: list[int]) -> str:
 
 
 def _label_file(project: Project, found: dict[str, str], target: str, now: datetime) -> str:
+    who, moment = _who(project), clock.text(now)
+    rows = [[name, found[name], who, moment] for name in sorted(found)]
+    return csv_text([["id", target, "answered_by", "time"], *rows])
+
+
+def csv_text(rows: Iterable[Iterable[str]]) -> str:
+    """Rows as CSV; lines end with CRLF, so that a lone CR is quoted."""
     text = io.StringIO()
-    writer = csv.writer(text)  # lines end with CRLF, so that a lone CR is quoted
-    writer.writerow(["id", target, "answered_by", "time"])
-    who, moment = _who(project), now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    writer.writerows([name, found[name], who, moment] for name in sorted(found))
+    csv.writer(text).writerows(rows)
     return text.getvalue()
 
 

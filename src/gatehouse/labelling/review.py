@@ -4,12 +4,10 @@
 rows were asked is kept beside the labels, so that nobody is asked twice.
 """
 
-import csv
-import io
 import json
 import sys
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from gatehouse.data.personal import impersonal
 from gatehouse.monitoring import clock
 
 from . import answers
-from .answers import ANSWER, asked_before, remember, safe, take
+from .answers import ANSWER, asked_before, csv_text, remember, safe, take
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,17 +84,22 @@ def question(
 
     Those who were asked before are left out, unless ``again``; ``most`` lowers how many are asked.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from gatehouse.monitoring import labels as truths
     from gatehouse.monitoring import records
 
     settings, now = load(project), clock.now()
     labels, schema = Folder(settings.log.labels), read_yaml(project / "schema.yaml")
-    since = now - clock.days(days or settings.window.days)
+    since = now - timedelta(days=days or settings.window.days)
     read = records.read(project, settings.log.url, since, now, schema)
-    table = records.join_labels(read.table, settings.log.labels, schema)
+    table = truths.join(read.table, settings.log.labels, schema).table
     below = settings.review.below
     chosen = choose(table, schema, below if below is not None else _low_confidence(project))
     if not again:
-        chosen = not_among(chosen, asked_before(labels))
+        known = pc.is_in(chosen["__id"], value_set=pa.array(sorted(asked_before(labels)), "string"))
+        chosen = chosen.filter(pc.invert(known))
     chosen = chosen[: min(settings.review.most, most or settings.review.most)]
     return Question(chosen, schema, labels, now)
 
@@ -123,15 +126,6 @@ def choose(records: "pa.Table", schema: dict[str, Any], below: float) -> "pa.Tab
     return found.sort_by([("__probability", "ascending"), ("__id", "ascending")])
 
 
-def not_among(records: "pa.Table", asked: set[str]) -> "pa.Table":
-    """The records without those of these ids."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    known = pc.is_in(records["__id"], value_set=pa.array(sorted(asked), pa.string()))
-    return records.filter(pc.invert(known))
-
-
 def _low_confidence(project: Project) -> float:
     from gatehouse.core.config import canvas
 
@@ -150,11 +144,8 @@ def _low_confidence(project: Project) -> float:
 
 def sheet(chosen: "pa.Table", schema: dict[str, Any]) -> str:
     """CSV for a spreadsheet, with an empty column to fill in; no cell of it is a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)  # lines end with CRLF, so that a lone CR is quoted
-    writer.writerow([safe(name) for name in _heads(chosen, schema)])
-    writer.writerows([*map(safe, row), ""] for row in _rows(chosen, schema))
-    return text.getvalue()
+    rows = [[*map(safe, row), ""] for row in _rows(chosen, schema)]
+    return csv_text([map(safe, _heads(chosen, schema)), *rows])
 
 
 def lines(chosen: "pa.Table", schema: dict[str, Any]) -> list[str]:
@@ -192,10 +183,7 @@ def tell(said: dict[str, Any], *, as_json: bool) -> int:
     if as_json:
         text = json.dumps(said, indent=2, ensure_ascii=False)
     else:
-        text = "review: " + ", ".join(
-            f"{name} {len(value) if isinstance(value, list) else value}"
-            for name, value in said.items()
-            if value is not None
-        )
+        counts = {n: len(v) if isinstance(v, list) else v for n, v in said.items() if v is not None}
+        text = "review: " + ", ".join(f"{name} {count}" for name, count in counts.items())
     sys.stdout.write(f"{text}\n")
     return GOOD

@@ -92,7 +92,7 @@ def compare(
             for model in sides
         ]
         for metric in dict.fromkeys(metric for metric, where in wanted if where == name):
-            new, old = (_measure(METRICS[metric], rows) for rows in seen)
+            new, old = (measured(METRICS[metric], rows) for rows in seen)
             one = Comparison(len(index), new and new[0], old and old[0], None, None, None)
             if new and old:
                 one = replace(one, difference=new[0] - old[0])
@@ -104,13 +104,14 @@ def compare(
     return {key: found[key] for key in wanted}
 
 
-def _measure(metric: Metric, rows: Rows | None) -> Measured:
+def measured(metric: Metric, rows: Rows | None) -> Measured:
+    """The metric and its influence; None where there are no rows, or one of them is not finite."""
     if rows is None or not len(rows.truth):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        measured = metric.measure(rows)
-    finite = measured and np.isfinite(measured[0]) and np.isfinite(measured[1]).all()
-    return measured if finite else None
+        found = metric.measure(rows)
+    finite = found and np.isfinite(found[0]) and np.isfinite(found[1]).all()
+    return found if finite else None
 
 
 def _part(

@@ -1,7 +1,7 @@
 """The time that monitoring, alerts and training go by."""
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from gatehouse.core.errors import Stop
 
@@ -29,8 +29,3 @@ def moment(said: str, name: str) -> datetime:
 def text(moment: datetime) -> str:
     """ISO 8601 in UTC, to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def days(count: float) -> timedelta:
-    """So many days."""
-    return timedelta(days=count)

@@ -105,10 +105,8 @@ def weights(
         for k in range(FOLDS):
             old, new = left[fold != k], right[other != k]
             old = old[rng.permutation(len(old))[:rows]]
-            used = _apart(np.vstack([old, new]), np.repeat([0, 1], [len(old), len(new)]))[:WIDTH]
-            model = _classifier(np.array(categories)[used], seed).fit(
-                np.vstack([old, new])[:, used], np.repeat([0, 1], [len(old), len(new)])
-            )
+            is_new = np.repeat([0, 1], [len(old), len(new)])
+            model, used = _taught(np.vstack([old, new]), is_new, categories, seed)
             chance = model.predict_proba(left[np.ix_(fold == k, used)])[:, 1]
             alike[fold == k] = chance / (1 - chance) * len(old) / len(new)
     # A few rows that carry all the weight would say less than none.
@@ -116,16 +114,15 @@ def weights(
     return np.asarray(alike / alike.mean())
 
 
-def _classifier(categories: Any, seed: int) -> Any:
+def _taught(seen: Floats, is_current: Any, categories: list[bool], seed: int) -> tuple[Any, Any]:
+    """A classifier, and the columns that it is given."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(
-        max_iter=50,
-        max_leaf_nodes=15,
-        categorical_features=categories,
-        early_stopping=False,
-        random_state=seed,
-    )
+    used = _apart(seen, is_current)[:WIDTH]
+    options = {"max_iter": 50, "max_leaf_nodes": 15, "early_stopping": False, "random_state": seed}
+    chosen = np.array(categories)[used]
+    model = HistGradientBoostingClassifier(categorical_features=chosen, **options)
+    return model.fit(seen[:, used], is_current), used
 
 
 def _tell_apart(
@@ -141,10 +138,7 @@ def _tell_apart(
     # On so few rows threads wait for each other, a hundred times longer where cores are shared.
     with threadpool_limits(1, user_api="openmp"):
         for number, (train, test) in enumerate(folds.split(seen, is_current)):
-            used = _apart(seen[train], is_current[train])[:WIDTH]
-            model = _classifier(np.array(categories)[used], seed).fit(
-                seen[np.ix_(train, used)], is_current[train]
-            )
+            model, used = _taught(seen[train], is_current[train], categories, seed)
             asked, wanted = seen[np.ix_(test, used)], is_current[test]
             value, row = _auc(model, asked, wanted)
             values.append(value)

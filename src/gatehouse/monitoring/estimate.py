@@ -69,10 +69,9 @@ def classification(
     why = _few(len(reference.truth), len(guess))
     classes = np.unique(reference.truth)
     if why and (min(len(guess), len(classes) - 1) < 1 or len(reference.truth) < 2 * FOLDS):
-        return {name: Estimate(None, None, None, False, why) for name in metrics}
+        return dict.fromkeys(metrics, _undefined(why))
     if len(classes) < 2:
-        why = "the reference has rows of one class only"
-        return {name: Estimate(None, None, None, False, why) for name in metrics}
+        return dict.fromkeys(metrics, _undefined("the reference has rows of one class only"))
     known = _some(len(reference.truth), rng)
     truth, score = reference.truth[known], _odds(reference.guess[known])
     weight = np.ones(len(known)) if weights is None else weights[known]
@@ -117,7 +116,7 @@ def regression(
     rng = np.random.default_rng(seed)
     why = _few(len(known.truth), len(guess))
     if len(known.truth) < 2 * FOLDS or not len(guess):
-        return {name: Estimate(None, None, None, False, why) for name in metrics}
+        return dict.fromkeys(metrics, _undefined(why))
     why = why or _shifted(domain_auc) or _outside(known.guess[:, None], guess[:, None])
     rows, at = _some(len(known.truth), rng), _some(len(guess), rng)
     left, right, _, categories = arrays.matrix(reference.take(rows), live.take(at), kinds)
@@ -157,8 +156,7 @@ def _measured(
     estimates = {}
     for name, values in found.items():
         if len(values) < DRAWS:
-            said = why or "it is not defined on these rows"
-            estimates[name] = Estimate(None, None, None, False, said)
+            estimates[name] = _undefined(why or "it is not defined on these rows")
             continue
         group = np.array([np.mean(np.array(values)[models == k]) for k in np.unique(models)])
         # Models that share most of their rows differ less than models of fresh ones (jackknife).
@@ -166,6 +164,10 @@ def _measured(
         value, wide = float(np.mean(values)), _NORMAL * float(np.sqrt(np.var(values) + between))
         estimates[name] = Estimate(value, value - wide, value + wide, not why, why)
     return estimates
+
+
+def _undefined(why: str) -> Estimate:
+    return Estimate(None, None, None, False, why)
 
 
 def _some(size: int, rng: np.random.Generator) -> npt.NDArray[np.intp]:
@@ -204,18 +206,19 @@ def _choose(
 ) -> tuple[str, Floats]:
     """The calibration with the smaller loss on held-out rows, and what it says there unweighted."""
     fold = rng.permutation(len(truth)) % FOLDS
-    losses, held_out = {}, np.empty_like(score)
-    for kind in ("logistic", "isotonic"):
+
+    def held_out(kind: str, weight: Floats) -> Floats:
         chance = np.empty_like(score)
         for k in range(FOLDS):
             at, test = fold != k, fold == k
             chance[test] = _calibrated(kind, truth[at], score[at], weight[at], score[test])
-        losses[kind] = float(weight @ Rows(truth, chance).loss)
-    best = min(losses, key=losses.__getitem__)
-    for k in range(FOLDS):
-        at, test = fold != k, fold == k
-        held_out[test] = _calibrated(best, truth[at], score[at], np.ones(at.sum()), score[test])
-    return best, held_out
+        return chance
+
+    def loss(kind: str) -> float:
+        return float(weight @ Rows(truth, held_out(kind, weight)).loss)
+
+    best = min(("logistic", "isotonic"), key=loss)
+    return best, held_out(best, np.ones(len(truth)))
 
 
 def _calibrated(kind: str, truth: Array, score: Floats, weight: Floats, live: Floats) -> Floats:

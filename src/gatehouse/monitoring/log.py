@@ -5,18 +5,22 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+from pyarrow import parquet as pq
 
 from gatehouse.core.config.monitor import load
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
-from gatehouse.core.files import read_yaml
+from gatehouse.core.files import read_yaml, whole_file
 from gatehouse.core.project import Project
 
 from . import clock
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from .labels import join
+from .records import read
 
 DAYS = 7.0
 MOST_DAYS = 3660.0
@@ -36,11 +40,10 @@ def log(
 
     Raises ``Stop`` for a window or a file that cannot be (2) and a log that is not reached (3).
     """
-    from .labels import join
-    from .records import read
-
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise Stop("suffix-unknown", f"{out} is neither .parquet nor .csv: name such a file")
+    if out is not None and not out.parent.is_dir():
+        raise Stop("not-writable", f"{out} cannot be written: there is no folder {out.parent}")
     begin, end = window(since, until, days)
     schema = read_yaml(project / "schema.yaml")
     if not schema.get("columns"):
@@ -54,7 +57,8 @@ def log(
     if labelled:
         table = table.filter(table["__truth"].is_valid())
     if out is not None:
-        _write(table, out)
+        with whole_file(out) as draft:
+            (csv.write_csv if out.suffix == ".csv" else pq.write_table)(table, draft)
         say(f"log: {table.num_rows:,} records written to {out}")
         if not as_json:
             return GOOD
@@ -71,8 +75,8 @@ def window(since: str | None, until: str | None, days: float | None) -> tuple[da
         raise Stop("window-twice", "--since and --days say the same thing: give one of the two")
     if days is not None and not 0 < days <= MOST_DAYS:
         raise Stop("window-days", f"--days must be a number above 0 and not over {MOST_DAYS:g}")
-    begin = clock.moment(since, "--since") if since else end - clock.days(days or DAYS)
-    if not timedelta(0) < end - begin <= clock.days(MOST_DAYS):
+    begin = clock.moment(since, "--since") if since else end - timedelta(days=days or DAYS)
+    if not timedelta(0) < end - begin <= timedelta(days=MOST_DAYS):
         raise Stop(
             "window-order",
             "the window ends before it begins, or is too long: correct --since and --until",
@@ -81,12 +85,9 @@ def window(since: str | None, until: str | None, days: float | None) -> tuple[da
 
 
 def summary(
-    table: "pa.Table", counts: Mapping[str, int], begin: datetime, end: datetime
+    table: pa.Table, counts: Mapping[str, int], begin: datetime, end: datetime
 ) -> dict[str, Any]:
     """Records by day and model, seconds, the share with a truth, and what was damaged."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     slim = pa.table(
         {
             "day": pc.strftime(table["__time"], format="%Y-%m-%d"),
@@ -141,23 +142,3 @@ def _plain(text: str) -> str:
 
 def _prefixed(counts: Mapping[str, int]) -> dict[str, int]:
     return {f"labels: {name}" if name != "labels" else name: n for name, n in counts.items()}
-
-
-def _write(table: "pa.Table", out: Path) -> None:
-    """The whole file or nothing."""
-    from pyarrow import csv
-    from pyarrow import parquet as pq
-
-    draft = out.with_name(f".{out.name}.tmp")
-    try:
-        if out.suffix == ".csv":
-            csv.write_csv(table, draft)
-        else:
-            pq.write_table(table, draft)
-        draft.replace(out)
-    except OSError as error:
-        raise Stop(
-            "not-writable", f"{out} cannot be written ({error.strerror}): mend its folder"
-        ) from None
-    finally:
-        draft.unlink(missing_ok=True)

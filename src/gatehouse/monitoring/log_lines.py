@@ -70,6 +70,10 @@ class Lines:
                     found += self._mended(some)
         return found
 
+    def none(self) -> pa.Table:
+        """A table without a record."""
+        return self._one(self._schemas["one"].empty_table())
+
     def _mended(self, lines: list[bytes]) -> list[pa.Table]:
         """Line by line in Python: slow, but it says which line it is that Arrow does not take."""
         forms: dict[Form, list[bytes]] = {}
@@ -95,22 +99,18 @@ class Lines:
         said = json.loads(line, parse_constant=_refuse)
         fit = partial(_fit, strict=said["schema"] == self._version)
         request, answer = said["request"], said["answer"]
-        kinds, form = self.kinds, form_of(answer)
-        if form == "rows":
-            rows = [
-                {n: fit(row.get(n), kind) for n, kind in kinds.items()} for row in request["rows"]
-            ]
-            request = {"rows": rows}
-        elif form == "columns":
+        kinds, form = self.kinds.items(), form_of(answer)
+        if form == "columns":
             given = request["columns"]
-            request = {
-                "columns": {
-                    n: None if given.get(n) is None else [fit(value, kind) for value in given[n]]
-                    for n, kind in kinds.items()
-                }
+            found = {
+                name: None if given.get(name) is None else [fit(one, kind) for one in given[name]]
+                for name, kind in kinds
             }
+            request = {"columns": found}
         else:
-            request = {n: fit(request.get(n), kind) for n, kind in kinds.items()}
+            rows = request["rows"] if form == "rows" else [request]
+            rows = [{name: fit(row.get(name), kind) for name, kind in kinds} for row in rows]
+            request = {"rows": rows} if form == "rows" else rows[0]
         head = {name: said[name] for name in _HEAD} | {"time": _moment(said["time"])}
         head |= {"ids": said["ids"]} if form == "columns" and said.get("ids") else {}
         return form, json.dumps(head | {"request": request, "answer": answer}).encode()

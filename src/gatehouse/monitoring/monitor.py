@@ -9,8 +9,11 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow.compute as pc
+
+from gatehouse.core.config.monitor import Settings, load
 from gatehouse.core.console import paint, say
 from gatehouse.core.errors import GOOD
 from gatehouse.core.files import write_json, write_text
@@ -18,33 +21,18 @@ from gatehouse.core.findings import Finding
 from gatehouse.core.project import Project
 from gatehouse.registry.record import short
 
-from . import clock
-
-if TYPE_CHECKING:
-    from gatehouse.core.config.monitor import Settings
-
-    from .reference import Reference
-    from .window import Window
+from . import clock, deep, history, moved, numbers, page, performance, quality, reference, window
 
 REPORT, PAGE = Path("reports/monitor.json"), Path("reports/monitor.html")
 NUMBERS = Path("reports/monitor.prom")
 COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "skipped": "yellow", "error": "red"}
-# What a finding is a sign of, by the first word of its name; one column alone is no incident.
+# The first words of the findings that are a sign of it; one column alone is no incident.
 INCIDENTS = {
-    "volume": "no-data",
-    "freshness": "no-data",
-    "log": "broken-data",
-    "model": "broken-data",
-    "missing": "broken-data",
-    "unseen": "broken-data",
-    "moved": "drift",
-    "domain": "drift",
-    "predictions": "drift",
-    "estimated": "performance",
-    "realised": "performance",
-    "concept": "performance",
-    "gate": "performance",
-    "fairness": "fairness",
+    "no-data": ("volume", "freshness"),
+    "broken-data": ("log", "model", "missing", "unseen"),
+    "drift": ("moved", "domain", "predictions"),
+    "performance": ("estimated", "realised", "concept", "gate"),
+    "fairness": ("fairness",),
 }
 
 
@@ -54,10 +42,6 @@ def monitor(project: Project, *, as_json: bool, checks: bool) -> int:
     Ends with 0 whatever it finds: incidents are for alerts, which also write the pass down. Raises
     ``Stop`` where it cannot look.
     """
-    from gatehouse.core.config.monitor import load
-
-    from . import history, numbers, page, reference, window
-
     start = time.perf_counter()
     settings, until = load(project), clock.now()
     live = reference.bring(project)
@@ -81,9 +65,7 @@ def monitor(project: Project, *, as_json: bool, checks: bool) -> int:
     write_text(project / PAGE, page.page(project, report, [*earlier, history.of_report(report)]))
     write_text(project / NUMBERS, numbers.text(report, until.timestamp()))
     if checks:
-        from .deep import draw
-
-        draw(project, live.folder, seen.labelled)
+        deep.draw(project, live.folder, seen.labelled)
     _tell(report, as_json=as_json)
     say(f"monitor: {PAGE} written ({time.perf_counter() - start:.1f} s)")
     return GOOD
@@ -91,7 +73,8 @@ def monitor(project: Project, *, as_json: bool, checks: bool) -> int:
 
 def incident(finding: Finding) -> str | None:
     """What a finding is a sign of; None where it only informs."""
-    return INCIDENTS.get(finding.check.partition(":")[0].partition(" ")[0])
+    word = finding.check.partition(":")[0].partition(" ")[0]
+    return next((name for name, words in INCIDENTS.items() if word in words), None)
 
 
 def incidents(found: list[Finding]) -> dict[str, str]:
@@ -105,13 +88,13 @@ def incidents(found: list[Finding]) -> dict[str, str]:
 
 
 def _look(
-    project: Project, settings: "Settings", live: "Reference", seen: "Window", usual: list[int]
+    project: Project,
+    settings: Settings,
+    live: reference.Reference,
+    seen: window.Window,
+    usual: list[int],
 ) -> tuple[list[Finding], dict[str, Any], list[dict[str, Any]]]:
     """Findings, metrics and columns. ``usual``: how many records the windows before had."""
-    import pyarrow.compute as pc
-
-    from . import moved, performance, quality, window
-
     rows, least = seen.records.num_rows, settings.window.rows_min
     found = quality.volume(seen.records["__time"], seen.until, usual, settings)
     found += quality.log_health(seen.counts, rows, settings)

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from gatehouse.core.config.monitor import Settings
-from gatehouse.core.findings import Finding
+from gatehouse.core.findings import Finding, graded
 from gatehouse.core.project import Project
 
 from . import domain, drift
@@ -33,41 +33,29 @@ def look(
     kinds = {name: kind for name, kind in kinds.items() if name in now.column_names}
     seen = drift.columns(before, now, kinds, level=wanted.level, effect=wanted.effect)
     moved = sorted((one for one in seen if one.drifted), key=lambda one: -(one.distance or 0))
-    found = [
-        _finding(
-            f"drift: {one.name}",
-            True,
-            one.distance,
-            wanted.effect,
-            f"distance {one.distance:.3f} from the reference (q {one.q:.2g})",
-        )
-        for one in moved
-    ]
+    found = []
+    for one in moved:
+        said = f"distance {one.distance:.3f} from the reference (q {one.q:.2g})"
+        found.append(graded(f"drift: {one.name}", True, said, FIX, one.distance, wanted.effect))
     share = len(moved) / max(len(seen), 1)
     over = bool(moved) and share >= wanted.columns
     said = f"{len(moved)} of {len(seen)} columns have moved"
-    found.append(_finding("moved columns", over, share, wanted.columns, said))
+    found.append(graded("moved columns", over, said, FIX, share, wanted.columns))
     whole = domain.domain(before, now, kinds, level=wanted.level, least=wanted.domain)
     if whole.auc is not None:
         said = f"a classifier tells live rows from the reference, ROC AUC {whole.auc:.3f}"
         names = [name for name, _ in whole.columns[:3]]
         said += f", by {', '.join(names)}" if whole.drifted and names else ""
-        found.append(_finding("domain drift", whole.drifted, whole.auc, wanted.domain, said))
+        found.append(graded("domain drift", whole.drifted, said, FIX, whole.auc, wanted.domain))
     if mine.num_rows >= settings.window.rows_min:
         sides = guesses(project, folder, mine)
         seen_so = drift.predictions(*sides, level=wanted.level, effect=wanted.effect)
         worst = max(seen_so, key=lambda one: (one.drifted, one.distance or 0.0))
         if worst.distance is not None:
             said = f"{worst.name}: distance {worst.distance:.3f} from those on the test rows"
-            found.append(
-                _finding("predictions", worst.drifted, worst.distance, wanted.effect, said)
-            )
+            bad, far = worst.drifted, worst.distance
+            found.append(graded("predictions", bad, said, FIX, far, wanted.effect))
     return found, [_column(one) for one in seen], whole.auc
-
-
-def _finding(check: str, bad: bool, value: float | None, limit: float, said: str) -> Finding:
-    rounded = None if value is None else round(float(value), 6)
-    return Finding(check, "warn" if bad else "pass", said, FIX if bad else "", rounded, limit)
 
 
 def _column(one: Any) -> dict[str, Any]:

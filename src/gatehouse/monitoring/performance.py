@@ -7,27 +7,41 @@ model, with their slices and gaps, are asked of the labelled records as well.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from gatehouse.core.config.gates import section as gates_section
 from gatehouse.core.config.monitor import Settings
 from gatehouse.core.config.rules import is_number, read_rules
-from gatehouse.core.findings import Finding, Status
+from gatehouse.core.findings import Finding, Status, graded
 from gatehouse.core.project import Project
+from gatehouse.gates.blessing import judge_gap, judge_one
+from gatehouse.metrics.comparison import Predictions, compare, measured
 from gatehouse.metrics.predictions import class_labels, predictions, read_candidate
+from gatehouse.metrics.slices import by_column, expand, masks
+from gatehouse.metrics.table import METRICS, Rows
 
-if TYPE_CHECKING:
-    from gatehouse.metrics.comparison import Predictions
-
-    from .estimate import Estimate
+from . import domain, estimate
 
 TWO_SIDED, ONE_SIDED = 1.96, 1.6449
 LABELS = "Let labels arrive: files with `id` and the target, where monitor.yaml says (log.labels)."
+
+
+@dataclass(frozen=True)
+class _Live:
+    """The live model: what it said of its test rows, and what its metrics are measured by."""
+
+    folder: Path
+    kinds: Mapping[str, str]
+    task: str
+    tested: Predictions
+    baseline: Any
+    cost: Any
 
 
 def look(
@@ -44,28 +58,26 @@ def look(
     ``folder`` holds ``predictions/`` and ``data/`` of the live model; ``window`` and ``labelled``
     are its records (``monitoring.records``), ``kinds`` the types of its features.
     """
-    task, tested, baseline, cost = read_candidate(project, folder / "predictions")
+    live = _Live(folder, kinds, *read_candidate(project, folder / "predictions"))
     labels = class_labels(project)
-    live, truths = _guess(window, labels), _known(labelled, labels)
-    wanted = [settings.performance.metric]
-    wanted += [m for m in _metrics(project, task, cost) if m not in wanted]
-    about = {"folder": folder, "task": task, "tested": tested, "baseline": baseline, "cost": cost}
-    about["kinds"] = kinds
+    truths = _known(labelled, labels)
+    main = settings.performance.metric
+    wanted = list(dict.fromkeys([main, *_metrics(project, live)]))
     enough = len(truths.truth) >= settings.performance.labels_min
-    on_window = _estimate(about, window, live, wanted, domain_auc)
-    on_labelled = _estimate(about, labelled, truths.guess, wanted[:1], domain_auc) if enough else {}
-    metrics: dict[str, Any] = {}
-    for name in wanted:
-        metrics[name] = {"reference": _interval(name, tested, baseline, cost)}
-        metrics[name]["estimated"] = _said(on_window.get(name))
-        metrics[name]["realised"] = _interval(name, truths, baseline, cost) if enough else None
-    main = metrics[wanted[0]]
-    main["expected"] = _said(on_labelled.get(wanted[0]))
-    found = _worse(wanted[0], main, settings, window.num_rows, len(truths.truth))
-    found += _gap(wanted[0], main, settings)
-    return metrics, found + (
-        _rules(project, task, truths, labelled, baseline, cost) if enough else []
-    )
+    on_window = _estimate(live, window, _guess(window, labels), wanted, domain_auc)
+    on_labelled = _estimate(live, labelled, truths.guess, [main], domain_auc) if enough else {}
+    metrics: dict[str, Any] = {
+        name: {
+            "reference": _interval(name, live.tested, live),
+            "estimated": _said(on_window.get(name)),
+            "realised": _interval(name, truths, live) if enough else None,
+        }
+        for name in wanted
+    }
+    metrics[main]["expected"] = _said(on_labelled.get(main))
+    found = _worse(main, metrics[main], settings, window.num_rows, len(truths.truth))
+    found += _gap(main, metrics[main], settings)
+    return metrics, found + (_rules(project, live, truths, labelled) if enough else [])
 
 
 def guesses(project: Project, folder: Path, records: pa.Table) -> tuple[Any, Any]:
@@ -74,15 +86,12 @@ def guesses(project: Project, folder: Path, records: pa.Table) -> tuple[Any, Any
     return tested.guess, _guess(records, class_labels(project))
 
 
-def _metrics(project: Project, task: str, cost: Any) -> list[str]:
+def _metrics(project: Project, live: _Live) -> list[str]:
     """The metrics of gates.yaml that suit the task; ``value`` where the canvas has gains."""
-    from gatehouse.metrics.table import METRICS
-
     rules = gates_section(project, "model").get("rules") or []
-    names = [str(r.get("metric")) for r in rules if isinstance(r, dict)] + ["value"] * (
-        cost is not None
-    )
-    return [n for n in dict.fromkeys(names) if n in METRICS and task in METRICS[n].tasks]
+    names = [str(rule.get("metric")) for rule in rules if isinstance(rule, dict)]
+    names += [] if live.cost is None else ["value"]
+    return [name for name in names if name in METRICS and live.task in METRICS[name].tasks]
 
 
 def _guess(records: pa.Table, labels: list[str]) -> Any:
@@ -91,70 +100,49 @@ def _guess(records: pa.Table, labels: list[str]) -> Any:
     return records["__prediction"].to_numpy()
 
 
-def _known(labelled: pa.Table, labels: list[str]) -> "Predictions":
+def _known(labelled: pa.Table, labels: list[str]) -> Predictions:
     names = [f"p_{k}" for k in range(len(labels))] or ["prediction"]
     columns = {"truth": labelled["__truth"]} | {n: labelled[f"__{n}"] for n in names}
     return predictions(pa.table(columns), labels)
 
 
 def _estimate(
-    about: dict[str, Any], records: pa.Table, guess: Any, wanted: list[str], auc: float | None
-) -> "dict[str, Estimate]":
+    live: _Live, records: pa.Table, guess: Any, wanted: list[str], auc: float | None
+) -> dict[str, estimate.Estimate]:
     """By the test rows, those counting more that look like the live ones."""
-    import pyarrow.parquet as pq
-
-    from . import domain, estimate
-
-    test = pq.read_table(about["folder"] / "data/test.parquet")
-    kinds = {
-        name: kind
-        for name, kind in about["kinds"].items()
-        if name in test.column_names and name in records.column_names
-    }
-    known, live = test.select(list(kinds)), records.select(list(kinds))
-    tested, baseline = about["tested"], about["baseline"]
-    if about["task"] == "regression":
-        return estimate.regression(
-            known, tested, live, guess, wanted, kinds, baseline=baseline, domain_auc=auc
-        )
+    test = pq.read_table(live.folder / "data/test.parquet")
+    both = {*test.column_names} & {*records.column_names}
+    kinds = {name: kind for name, kind in live.kinds.items() if name in both}
+    known, now = test.select(list(kinds)), records.select(list(kinds))
+    more = {"baseline": live.baseline, "domain_auc": auc}
+    if live.task == "regression":
+        return estimate.regression(known, live.tested, now, guess, wanted, kinds, **more)
+    weights = domain.weights(known, now, kinds)
     return estimate.classification(
-        tested,
-        guess,
-        wanted,
-        baseline=baseline,
-        cost=about["cost"],
-        weights=domain.weights(known, live, kinds),
-        domain_auc=auc,
+        live.tested, guess, wanted, cost=live.cost, weights=weights, **more
     )
 
 
-def _said(one: "Estimate | None") -> dict[str, Any] | None:
-    if one is None or one.value is None:
-        return None if one is None else {"value": None, "reliable": False, "why": one.why}
-    said = {"value": one.value, "low": one.low, "high": one.high}
-    return {k: round(float(v or 0.0), 6) for k, v in said.items()} | {
-        "reliable": one.reliable,
-        "why": one.why,
-    }
+def _said(one: estimate.Estimate | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    span = {} if one.value is None else _span(one.value, one.low, one.high)
+    return {"value": None, **span, "reliable": one.reliable, "why": one.why}
 
 
-def _interval(name: str, rows: "Predictions", baseline: Any, cost: Any) -> dict[str, Any] | None:
+def _span(value: Any, low: Any, high: Any) -> dict[str, float]:
+    return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6)}
+
+
+def _interval(name: str, rows: Predictions, live: _Live) -> dict[str, Any] | None:
     """A metric with its 95 % interval, by its influence; None where it is undefined."""
-    from gatehouse.metrics.table import METRICS, Rows
-
-    if not len(rows.truth):
+    found = measured(METRICS[name], Rows(rows.truth, rows.guess, live.baseline, live.cost))
+    if found is None:
         return None
-    measured = METRICS[name].measure(Rows(rows.truth, rows.guess, baseline, cost))
-    if measured is None or not np.isfinite(measured[0]) or not np.isfinite(measured[1]).all():
-        return None
-    value, influence = measured
+    value, influence = found
     error = float(np.sqrt(np.sum(influence**2) + np.abs(influence).max() ** 2)) / len(influence)
-    return {
-        "value": round(value, 6),
-        "low": round(value - TWO_SIDED * error, 6),
-        "high": round(value + TWO_SIDED * error, 6),
-        "rows": len(influence),
-    }
+    wide = TWO_SIDED * error
+    return {**_span(value, value - wide, value + wide), "rows": len(influence)}
 
 
 def _error(one: dict[str, Any]) -> float:
@@ -177,8 +165,6 @@ def _worse(
 
     Where half of the truths are known they decide, and the estimate only informs.
     """
-    from gatehouse.metrics.table import METRICS
-
     found, least = [], settings.performance.loss
     direction = METRICS[name].direction or 1
     before = seen["reference"]
@@ -202,48 +188,35 @@ def _worse(
         worse, bad = _surely(before, one, least, direction)
         if kind == "estimated" and bad and seen["realised"] and labels >= rows / 2:
             said, bad = f"{said}; the truth is known and decides", False
-        what: Status = status if bad else "pass"
-        found.append(Finding(check, what, said, fix if bad else "", round(worse, 6), least))
+        found.append(graded(check, bad, said, fix, worse, least, status))
     return found
 
 
 def _gap(name: str, seen: dict[str, Any], settings: Settings) -> list[Finding]:
     """Estimate and truth on the same labelled rows: what parts them is concept drift."""
-    from gatehouse.metrics.table import METRICS
-
-    expected, realised = seen["expected"], seen["realised"]
+    expected, realised, most = seen["expected"], seen["realised"], settings.performance.gap
     if not expected or expected.get("value") is None or not realised:
         return []
-    gap, bad = _surely(expected, realised, settings.performance.gap, METRICS[name].direction or 1)
+    gap, bad = _surely(expected, realised, most, METRICS[name].direction or 1)
     seen["gap"] = round(gap, 6)
     if not expected["reliable"]:
         return [Finding("concept drift", "skipped", f"not reliable here: {expected['why']}")]
     said = f"{name} is {realised['value']:.4g} where {expected['value']:.4g} was to be expected"
-    if not bad:
-        return [Finding("concept drift", "pass", said, "", round(gap, 6), settings.performance.gap)]
     fix = "The same input means something else now: train on new rows, ask what has changed."
-    return [Finding("concept drift", "warn", said, fix, round(gap, 6), settings.performance.gap)]
+    return [graded("concept drift", bad, said, fix, gap, most)]
 
 
-def _rules(
-    project: Project, task: str, known: "Predictions", labelled: pa.Table, baseline: Any, cost: Any
-) -> list[Finding]:
+def _rules(project: Project, live: _Live, known: Predictions, labelled: pa.Table) -> list[Finding]:
     """The rules of gates.yaml with min, max or gap, on the labelled records."""
-    from gatehouse.gates.blessing import judge_gap, judge_one
-    from gatehouse.metrics.comparison import compare
-    from gatehouse.metrics.slices import by_column, expand, masks
-    from gatehouse.metrics.table import METRICS
-
     section = gates_section(project, "model")
     least = section.get("rows_min")
-    rules, _ = by_column(
-        project, read_rules(section.get("rules"), int(least) if is_number(least) else 1)
-    )
+    read = read_rules(section.get("rules"), int(least) if is_number(least) else 1)
+    rules, _ = by_column(project, read)
     found = []
     for rule in rules:
         bounds = {k: v for k, v in rule.bounds.items() if k in ("min", "max", "gap")}
         metric = METRICS.get(rule.metric)
-        if rule.fault or not bounds or metric is None or task not in metric.tasks:
+        if rule.fault or not bounds or metric is None or live.task not in metric.tasks:
             continue
         rule = replace(rule, bounds=bounds)
         columns = [rule.column] if rule.column in labelled.column_names else []
@@ -252,14 +225,13 @@ def _rules(
         if wrong or not chosen:
             continue  # the labels that are here do not reach for it; another window may
         asked = [(rule.metric, name) for name in chosen]
-        seen = compare(known, None, chosen, asked, baseline=baseline, cost=cost, resamples=1)
+        by = {"baseline": live.baseline, "cost": live.cost}
+        seen = compare(known, None, chosen, asked, resamples=1, **by)
         values = {name: seen[rule.metric, name] for name in chosen}
-        gap = "gap" in bounds
-        judged = (
-            [judge_gap(rule, values)]
-            if gap
-            else [judge_one(rule, name, one, False) for name, one in values.items()]
-        )
+        if gap := "gap" in bounds:
+            judged = [judge_gap(rule, values)]
+        else:
+            judged = [judge_one(rule, name, one, False) for name, one in values.items()]
         found += [_judged(rule.metric, entry, gap) for entry in judged]
     return found
 
@@ -271,7 +243,5 @@ def _judged(metric: str, entry: dict[str, Any], gap: bool) -> Finding:
     message = entry["reason"] or f"{value:.4g} on {entry['rows']:,} labelled records"
     fix = "gates.yaml asks for this: look at these records, then train or go back."
     limit = next((entry[k] for k in ("gap", "min", "max") if entry.get(k) is not None), None)
-    value = None if value is None else round(value, 6)
-    if entry["passed"]:
-        return Finding(check, "pass", message, "", value, limit)
-    return Finding(check, "warn" if gap else "fail", message, fix, value, limit)
+    worst: Status = "warn" if gap else "fail"
+    return graded(check, not entry["passed"], message, fix, value, limit, worst)

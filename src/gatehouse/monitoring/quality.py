@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gatehouse.core.config.monitor import Settings
-from gatehouse.core.findings import Finding
+from gatehouse.core.findings import Finding, graded
 
 SURE, EARLIER = 3.0, 8  # standard errors; windows whose median is the usual volume
 # What ``monitoring.records`` counts, in words.
@@ -44,30 +44,14 @@ def volume(
         said = f"no prediction is in the log for {settings.window.days} days"
         return [Finding("volume", "fail", said, look, 0, "records")]
     hours = (until.replace(tzinfo=None) - pc.max(times).as_py()) / timedelta(hours=1)
-    limit = settings.volume.fresh_hours
-    found = [
-        Finding(
-            "freshness",
-            "fail" if hours > limit else "pass",
-            f"the newest prediction is {max(hours, 0):.1f} h old",
-            look if hours > limit else "",
-            round(max(hours, 0), 2),
-            limit,
-        )
-    ]
+    limit, age = settings.volume.fresh_hours, max(hours, 0)
+    said = f"the newest prediction is {age:.1f} h old"
+    fresh = graded("freshness", hours > limit, said, look, round(age, 2), limit, "fail")
     usual = median(earlier[-EARLIER:]) if earlier else 0
     share, least = rows / usual if usual else 1.0, settings.volume.share
-    return [
-        *found,
-        Finding(
-            "volume",
-            "warn" if share < least else "pass",
-            f"{rows:,} predictions" + (f", usual are {usual:,.0f}" if usual else ""),
-            "Has a client stopped asking, or part of the log not arrived?" if share < least else "",
-            round(share, 4),
-            least,
-        ),
-    ]
+    said = f"{rows:,} predictions" + (f", usual are {usual:,.0f}" if usual else "")
+    fix = "Has a client stopped asking, or part of the log not arrived?"
+    return [fresh, graded("volume", share < least, said, fix, round(share, 4), least)]
 
 
 def log_health(counts: Mapping[str, int], rows: int, settings: Settings) -> list[Finding]:
@@ -78,19 +62,10 @@ def log_health(counts: Mapping[str, int], rows: int, settings: Settings) -> list
     told = "; ".join(
         f"{count:,} {WORDS.get(name, name)}" for name, count in sorted(counts.items()) if count
     )
-    over = share > settings.quality.damaged
+    limit = settings.quality.damaged
     fix = "Look at the files named by `gatehouse log`; does something else write there?"
     message = f"{rows:,} records" + (f"; {told}" if told else "")
-    return [
-        Finding(
-            "log",
-            "warn" if over else "pass",
-            message,
-            fix if over else "",
-            round(share, 6),
-            settings.quality.damaged,
-        )
-    ]
+    return [graded("log", share > limit, message, fix, share, limit)]
 
 
 def columns(

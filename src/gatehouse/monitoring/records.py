@@ -14,7 +14,6 @@ from gatehouse.core.inference_log import begun, schema_version
 from gatehouse.core.places import Folder
 from gatehouse.core.project import Project
 
-from .labels import join
 from .log_files import LogFile, log_files, pieces
 from .log_lines import Lines
 
@@ -73,11 +72,6 @@ def read(
     return Records(table, counts, len(files), sum(file.size for file in files))
 
 
-def join_labels(table: pa.Table, url: str, schema: Mapping[str, Any]) -> pa.Table:
-    """``table`` with ``__truth``: see ``labels.join``, which also counts."""
-    return join(table, url, schema).table
-
-
 class _Window:
     """Which times are meant, and which cannot be."""
 
@@ -122,8 +116,7 @@ class _Kept:
     def table(self, lines: Lines) -> pa.Table:
         """All of them, each once."""
         if not self._tables:
-            text = pa.string() if lines.labels else pa.float64()
-            return _empty(lines, text)
+            return lines.none()
         table, keys = pa.concat_tables(self._tables), np.concatenate(self._keys)
         self._tables, self._keys = [], []
         time = table["__time"].to_numpy()
@@ -161,16 +154,6 @@ def _keys(table: pa.Table) -> Any:
     with np.errstate(over="ignore"):
         # The share that is kept goes by the high bits, which the model must not decide.
         return ids ^ (of_model >> np.uint64(32))
-
-
-def _empty(lines: Lines, said: pa.DataType) -> pa.Table:
-    from gatehouse.data.contract import TYPES
-
-    fields = [("__id", pa.string()), ("__time", pa.timestamp("us")), ("__model", pa.string())]
-    fields += [("__schema", pa.string()), ("__seconds", pa.float64()), ("__prediction", said)]
-    fields += [(f"__p_{k}", pa.float64()) for k in range(len(lines.labels))]
-    fields += [(name, TYPES[kind]) for name, kind in lines.kinds.items()]
-    return pa.schema(fields).empty_table()
 
 
 def _naive(moment: datetime) -> Any:

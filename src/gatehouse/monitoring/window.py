@@ -1,7 +1,7 @@
 """What one pass looks at: the records of the window, those with their truth, and the reference."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from gatehouse.core.project import Project
 from gatehouse.data.personal import impersonal
 
 from . import clock, records
+from .labels import join
 from .reference import Reference
 
 SCHEMA = Path("schema.yaml")
@@ -36,10 +37,11 @@ def read(project: Project, settings: Settings, until: datetime, model: str) -> W
     """The records of the window, and those whose labels can be here by now."""
     schema = read_yaml(project / SCHEMA)
     delay = canvas.load(project).monitoring.label_delay_days or 0.0
-    since = until - clock.days(settings.window.days)
+    since = until - timedelta(days=settings.window.days)
     say(f"monitor: reading the log of {clock.text(since)[:10]} to {clock.text(until)[:10]}")
-    read = records.read(project, settings.log.url, since - clock.days(delay), until, schema)
-    table = records.join_labels(read.table, settings.log.labels, schema)
+    begin = since - timedelta(days=delay)
+    read = records.read(project, settings.log.url, begin, until, schema)
+    table = join(read.table, settings.log.labels, schema).table
     recent = pc.greater_equal(table["__time"], pa.scalar(since.replace(tzinfo=None)))
     known = pc.and_(pc.is_valid(table["__truth"]), pc.equal(table["__model"], model))
     return Window(since, until, table.filter(recent), table.filter(known), read.counts)
@@ -49,11 +51,9 @@ def reference(project: Project, settings: Settings, live: Reference, window: Win
     """The sample of the training rows, or the log of the same days some time before."""
     ago = settings.window.reference
     if ago != "training":
-        back = clock.days(float(ago))
-        schema = read_yaml(project / SCHEMA)
-        then = records.read(
-            project, settings.log.url, window.since - back, window.until - back, schema
-        )
+        back, schema = timedelta(days=float(ago)), read_yaml(project / SCHEMA)
+        since, until = window.since - back, window.until - back
+        then = records.read(project, settings.log.url, since, until, schema)
         if then.table.num_rows >= settings.window.rows_min:
             return then.table
         say(f"monitor: the log has no window {ago} days before: compared with the training rows")
