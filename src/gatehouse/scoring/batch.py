@@ -11,11 +11,19 @@ import time
 from pathlib import Path
 from typing import Any
 
+from gatehouse.core.config.monitor import load
 from gatehouse.core.config.results import blessing
 from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, InputError, Stop
 from gatehouse.core.files import read_yaml
 from gatehouse.core.project import Project
+
+from . import log as inference_log
+from .answers import Answers
+from .databases import shown
+from .run import run_of
+from .sinks import sink_of
+from .source import fetch
 
 
 def run(
@@ -29,8 +37,6 @@ def run(
     as_json: bool,
 ) -> int:
     """The verb: what is not said comes from the environment, else from ``monitor.yaml``."""
-    from gatehouse.core.config.monitor import load
-
     settings = load(project)
     usual = settings.batch
     source = source or os.environ.get("BATCH_SOURCE") or usual.source
@@ -67,13 +73,6 @@ def batch(
     ``key``: the column that names a row, else ``id_column`` of schema.yaml; its values name the
     rows in ``out`` and in the log. ``log``: folder or URL of the inference log; None writes none.
     """
-    from . import log as inference_log
-    from .answers import Answers
-    from .databases import shown
-    from .run import run_of
-    from .sinks import sink_of
-    from .source import fetch
-
     start, blessed = time.monotonic(), blessing(project.root).model_digest
     schema = read_yaml(project / "schema.yaml")
     key = key or schema.get("id_column")
@@ -89,9 +88,8 @@ def batch(
             return _tell(said, as_json)
         predicted = folder / "predicted.parquet"
         began = time.monotonic()
-        _predict(
-            project, file, predicted, {file: shown(source), predicted: f"a draft of {shown(out)}"}
-        )
+        names = {file: shown(source), predicted: f"a draft of {shown(out)}"}
+        _predict(project, file, predicted, names)
         answers = Answers(predicted, current, shown(source))
         answers.check()
         lines = folder / "lines.jsonl"
@@ -123,15 +121,11 @@ def _predict(project: Project, file: Path, predicted: Path, names: dict[Path, st
 def _tell(said: dict[str, Any], as_json: bool) -> int:
     if as_json:
         text = json.dumps(said, indent=2, ensure_ascii=False)
-    elif said["done"] == "nothing":
-        text = (
-            f"{said['out']} holds this already: {said['rows']:,} predictions by "
-            f"{said['model_digest'][:19]} (run {said['run']}); --force scores again"
-        )
     else:
-        text = (
-            f"{said['rows']:,} predictions by {said['model_digest'][:19]} in {said['out']} "
-            f"(run {said['run']}, {said['seconds']:.1f} s)"
-        )
+        made = f"{said['rows']:,} predictions by {said['model_digest'][:19]}"
+        where, run = said["out"], f"(run {said['run']}"
+        text = f"{made} in {where} {run}, {said.get('seconds', 0):.1f} s)"
+        if said["done"] == "nothing":
+            text = f"{where} holds this already: {made} {run}); --force scores again"
     sys.stdout.write(f"{text}\n")
     return GOOD

@@ -4,6 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from gatehouse.core import doors, places
 from gatehouse.core.console import say
 from gatehouse.core.errors import Stop
@@ -54,9 +57,6 @@ class ParquetSink:
 
     def has(self) -> int:
         """As in ``Sink``; who made the file stands in its metadata."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         if not self._folder.names(self._name):
             return 0
         with self._folder.open(self._name) as file:
@@ -69,9 +69,6 @@ class ParquetSink:
 
     def write(self, answers: Answers) -> None:
         """As in ``Sink``."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         run = self._run
         facts = (run.name, run.source_digest, run.model_digest, run.moment)
         added = {"run": run.name, "model_digest": run.model_digest, "predicted_at": run.when}

@@ -7,14 +7,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from gatehouse.core import places
 from gatehouse.core.console import say
 from gatehouse.core.errors import BROKEN, Stop
+from gatehouse.data.contract import TYPES
 
 from .databases import connected, database, refuse_no_file, shown
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from sqlalchemy import URL
 
 ROWS = 50_000  # fetched from a database at once
@@ -47,9 +50,6 @@ def fetch(source: str, folder: Path, schema: dict[str, Any]) -> Path:
 
 def _select(url: "URL", query: str, target: Path, schema: dict[str, Any]) -> Path:
     """The rows of a table or query, as Parquet with the types of schema.yaml."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     where = url.render_as_string(hide_password=True)
     if not query:
         raise Stop(
@@ -89,12 +89,8 @@ def _select(url: "URL", query: str, target: Path, schema: dict[str, Any]) -> Pat
     return target
 
 
-def _array(name: str, values: Sequence[Any], kind: str | None) -> "pa.Array":
+def _array(name: str, values: Sequence[Any], kind: str | None) -> pa.Array:
     """Values of a database, which has types of its own, as a type of schema.yaml; else text."""
-    import pyarrow as pa
-
-    from gatehouse.data.contract import TYPES
-
     if kind is None:
         return pa.array([None if v is None else str(v) for v in values], pa.string())
     with suppress(pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
