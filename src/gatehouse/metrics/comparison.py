@@ -128,14 +128,8 @@ def _part(
     # One more row as extreme as the worst one seen: a handful of rows must not look like certainty.
     scaled = rows / top
     size = float(np.sqrt(np.sum(scaled**2) + 1))
-    return _Part(
-        key,
-        improvement,
-        top * size / len(rows),
-        size**-2,
-        index,
-        (scaled / size).astype(np.float32),
-    )
+    unit = (scaled / size).astype(np.float32)
+    return _Part(key, improvement, top * size / len(rows), size**-2, index, unit)
 
 
 def _bounds(parts: list[_Part], resamples: int, seed: int) -> list[tuple[float, float]]:

@@ -34,13 +34,9 @@ def read_candidate(project: Project, folder: Path) -> tuple[str, Predictions, An
         baseline = counts / counts.sum()
     else:
         baseline = float(np.mean(_numbers(train)))
-    cost = cost_matrix(project, labels)
-    return (
-        read_yaml(project / "schema.yaml")["task"],
-        candidate,
-        baseline,
-        None if cost is None else np.array(cost, dtype=np.float64),
-    )
+    task, cost = read_yaml(project / "schema.yaml")["task"], cost_matrix(project, labels)
+    gains = None if cost is None else np.array(cost, dtype=np.float64)
+    return task, candidate, baseline, gains
 
 
 def read_other(project: Project, name: str) -> tuple[Predictions | None, str]:

@@ -95,11 +95,8 @@ def expand(
         return {"all": np.ones(rows, dtype=bool)}, [], ""
     found = masks.get(rule.column)
     if not found:
-        return (
-            {},
-            [],
-            f"the test rows have no column {rule.column!r} to slice by, or it holds dates",
-        )
+        why = f"the test rows have no column {rule.column!r} to slice by, or it holds dates"
+        return {}, [], why
     few: list[dict[str, Any]] = []
     chosen: dict[str, Mask] = {}
     for value in rule.values or found:

@@ -75,12 +75,10 @@ def _facts(project: Project) -> Facts:
         found = results.read_result(Path(file), model) if Path(file).exists() else None
         facts[f"{name}_findings"] = found.findings if found else []
         facts["open"] = facts.get("open") or (isinstance(found, results.DataGate) and found.open)
-    facts["canvas"] = canvas.load(project) if (project / canvas.PATH).exists() else canvas.Canvas()
-    facts["unfilled"] = (
-        canvas.unfilled(project)
-        if (project / canvas.PATH).exists()
-        else list(canvas.Canvas.model_fields)
-    )
+    stated = (project / canvas.PATH).exists()
+    facts["canvas"] = canvas.load(project) if stated else canvas.Canvas()
+    empty = canvas.unfilled(project) if stated else list(canvas.Canvas.model_fields)
+    facts["unfilled"] = empty
     stages = (facts["lock"].get("stages") or {}).values()
     files = [file for stage in stages for part in ("deps", "outs") for file in stage.get(part, [])]
     facts["digests"] = {file["path"]: file for file in files}
@@ -91,12 +89,10 @@ def _facts(project: Project) -> Facts:
         facts[mark] = [name for name, column in columns.items() if column.get(mark) is True]
     facts |= _table(project, facts["schema"], columns)
     if (project / "model/model.json").exists() and facts["blessing"]:
-        facts["other_model"] = facts["blessing"].get("model_digest") != model_digest(
-            project / MODEL
-        )
-    text = (
-        (project / "LICENSE").read_text(encoding="utf-8") if (project / "LICENSE").exists() else ""
-    )
+        judged = facts["blessing"].get("model_digest")
+        facts["other_model"] = judged != model_digest(project / MODEL)
+    terms = project / "LICENSE"
+    text = terms.read_text(encoding="utf-8") if terms.exists() else ""
     facts["license"] = next((line for line in text.splitlines() if line.strip()), None)
     return facts
 

@@ -47,28 +47,19 @@ def report(project: Project, found: Facts) -> tuple[str, list[Section]]:
         entries = of_model.findings + read_result(project / blessing.TESTS, Checks).findings
         facts["findings"] += [entry.finding() for entry in entries]
     facts["champion"] = dict(judged.get("champion") or {})
-    if facts["champion"].get("model_digest") and (project / ORIGIN).exists():
-        facts["champion"] |= read_json(project / ORIGIN)
+    if facts["champion"].get("model_digest"):
+        facts["champion"] |= _read(project / ORIGIN)
     # What closes comes first, and of what passes, all rows before their slices.
     facts["rules"] = sorted(judged.get("rules", []), key=lambda rule: rule["passed"] is True)
     worst = _worst(facts["rules"], facts["metrics"]["test"])
     title, reasons = _verdict(facts, judged)
-    beaten = str(judged.get("beaten") or "")
+    beaten, own = str(judged.get("beaten") or ""), _own(facts)
+    judging, pins = _told(facts["judging"]), _told(facts["pins"])
     body = [
-        Section(
-            JUDGING,
-            12,
-            [bullets([show(said, TEXT) for said in facts["judging"]], 20)]
-            if facts["judging"]
-            else [],
-        ),
-        Section(
-            "Two judges",
-            12,
-            [bullets([show(said, TEXT) for said in facts["pins"]], 20)] if facts["pins"] else [],
-        ),
+        Section(JUDGING, 12, judging),
+        Section("Two judges", 12, pins),
         Section("A simpler model is better", 11, [show(beaten, TEXT)] if beaten else []),
-        Section("Judged by own code", 10, [show(_own(facts), TEXT)] if _own(facts) else []),
+        Section("Judged by own code", 10, [show(own, TEXT)] if own else []),
         Section("Reasons", 8, [bullets(reasons, 20)] if len(reasons) > 1 else []),
         Section("Gates", 9, _gates(project, facts)),
         Section("Worst slices", 4, _slices(worst)),
@@ -81,6 +72,10 @@ def report(project: Project, found: Facts) -> tuple[str, list[Section]]:
         Section("Not run, and why", 7, [bullets(_not_run(project, facts, judged))]),
     ]
     return title, [section for section in body if section.blocks]
+
+
+def _told(sentences: list[str]) -> Blocks:
+    return [bullets([show(said, TEXT) for said in sentences], 20)] if sentences else []
 
 
 def _own(facts: Facts) -> str:
@@ -136,7 +131,7 @@ def _gates(project: Project, facts: Facts) -> Blocks:
 def _choice(project: Project) -> str:
     """How the model was chosen, where params.yaml left that open."""
     card = project / MODEL / CARD
-    choice = read_json(card).get("choice", {}) if card.exists() else {}
+    choice = _read(card).get("choice", {})
     taken, scores = choice.get("taken"), choice.get("best") or {}
     if choice.get("asked") != "auto":
         return ""
@@ -221,7 +216,7 @@ def _importance(project: Project) -> Blocks:
 
 def _service(project: Project, judged: Facts) -> Blocks:
     lines: Blocks = []
-    if found := _budget(project):
+    if found := _read(project / BUDGET):
         size, latency, speed = (number(found.get(key)) for key in FIGURES)
         lines.append(
             f"Model {size} MB; one row in {latency} ms (95th percentile); {speed} rows a second."
@@ -239,8 +234,9 @@ def _service(project: Project, judged: Facts) -> Blocks:
     return lines
 
 
-def _budget(project: Project) -> Facts:
-    return read_json(project / BUDGET) if (project / BUDGET).exists() else {}
+def _read(path: Path) -> Facts:
+    """What a file holds that not each run leaves."""
+    return read_json(path) if path.exists() else {}
 
 
 def _checks(findings: list[Finding]) -> Blocks:
@@ -303,7 +299,7 @@ def _not_run(project: Project, facts: Facts, judged: Facts) -> list[str]:
             names = ", ".join(show(name) for name in missed[:WORST])
             more = f" and {len(missed) - WORST:,} more" if missed[WORST:] else ""
             lines.append(f"costly checks on some columns ({what}): {names}{more}")
-    if judged and not _budget(project):
+    if judged and not _read(project / BUDGET):
         lines.append("service figures: test_budget did not measure them")
     for entry in judged.get("not_judged", []):
         rows, reason = number(entry.get("rows")), show(entry.get("reason"), TEXT)

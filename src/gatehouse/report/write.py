@@ -6,6 +6,9 @@ from gatehouse.core.console import say
 from gatehouse.core.errors import GOOD, Stop
 from gatehouse.core.files import write_text
 from gatehouse.core.project import Project
+from gatehouse.gates import verdict
+
+from . import cards, markdown, page, sections
 
 MARKDOWN, PAGE = Path("reports/report.md"), Path("reports/report.html")
 
@@ -16,10 +19,6 @@ def write(project: Project, html: bool) -> int:
     The exit code does not tell the verdict: ``gate`` does. Raises ``Stop`` (2) when nothing was
     judged or a file is damaged; the report of an older run is gone by then.
     """
-    from gatehouse.gates import verdict
-
-    from . import cards, markdown, page, sections
-
     for path in (project / MARKDOWN, project / PAGE):
         path.unlink(missing_ok=True)
     try:
