@@ -581,7 +581,7 @@ def test_a_check_that_crashes_is_an_error_without_a_value_of_the_data(
     shutil.copytree(desk.code / "gatehouse", tmp_path / "broken/gatehouse")
     with (tmp_path / "broken/gatehouse/checks/exact.py").open("a", encoding="utf-8") as file:
         file.write("\n\ndef crash(*_):\n    raise ValueError('violet')\n")
-        file.write("\n\nEXACT['duplicates'] = crash\n")
+        file.write("\n\nduplicates = crash\n")
     finding = desk.findings("data", "duplicates", runner=tmp_path / "broken")["duplicates"]
     assert (finding["status"], finding["value"]) == ("error", "not measured")
     assert finding["message"] == "The check stopped with ValueError."

@@ -20,8 +20,9 @@ import pyarrow as pa
 from gatehouse.core.errors import InputError
 from gatehouse.core.findings import Finding, Status
 
+from . import exact
 from .deep import CHANCE, Deepchecks, Outcome, save
-from .exact import EXACT, SAMPLED, Measured, NotApplicable
+from .exact import SAMPLED, Measured, NotApplicable
 from .files import read_schema
 from .inputs import DATA_FILES, MODEL_FILES, champion_inputs, read_inputs
 from .rules import Rule, read_rules
@@ -150,7 +151,7 @@ def _outcome(rule: Rule, desk: Deepchecks) -> Outcome:
         outcome = Outcome(found, holds, threshold, len(desk.usable), metric=judge.name)
     else:
         table = inputs.tables["train"]
-        measured = (rule.own or EXACT[rule.measure])(inputs, table)
+        measured = (rule.own or getattr(exact, rule.measure))(inputs, table)
         holds = all(number <= rule.threshold for number in measured.values())
         rows = (len(table.sample), table.rows) if rule.measure in SAMPLED else (0, 0)
         outcome = Outcome(measured, holds, rule.threshold, len(desk.usable), rows=rows)

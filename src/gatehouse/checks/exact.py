@@ -1,9 +1,8 @@
-"""Checks that look at every row, by hashing or counting; `checks.yaml` says what each measures.
+"""Checks that look at every row, by hashing or counting; `checks.yaml` names them, and says what.
 
 The key of a measurement is a tuple of column names, empty for the table as a whole.
 """
 
-from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
@@ -141,19 +140,4 @@ def _unseen(inputs: Inputs, train: Table, name: str) -> float:
     return float(pc.sum(unseen).as_py() or 0) / len(values)
 
 
-EXACT: dict[str, Callable[[Inputs, Table], Measured]] = {
-    check.__name__: check
-    for check in (
-        target_unusable,
-        target_copy,
-        missing_values,
-        duplicates,
-        conflicting_labels,
-        row_id_overlap,
-        row_overlap,
-        time_overlap,
-        new_categories,
-        new_classes,
-    )
-}
 SAMPLED = ("target_copy",)  # the others look at every row

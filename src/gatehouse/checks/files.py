@@ -133,15 +133,9 @@ def scan(path: Path, schema: Schema, rows: int, seed: int) -> Table:
         features[here] = pd.util.hash_pandas_object(frame[schema.features], index=False)
         label = pd.util.hash_pandas_object(frame[schema.target], index=False).to_numpy()
         hashes[here] = pd.util.hash_array(features[here] ^ (label * np.uint64(1_000_003)))
-    return Table(
-        path,
-        total,
-        hashes,
-        features,
-        dict(zip(columns, missing.tolist(), strict=True)),
-        positions,
-        pd.concat(parts, ignore_index=True),
-    )
+    counts = dict(zip(columns, missing.tolist(), strict=True))
+    sample = pd.concat(parts, ignore_index=True)
+    return Table(path, total, hashes, features, counts, positions, sample)
 
 
 def read_rows(path: Path, columns: list[str], positions: npt.NDArray[np.int64]) -> pd.DataFrame:

@@ -10,17 +10,7 @@ import pyarrow.parquet as pq
 from gatehouse.core.errors import InputError
 
 from .exact import NotApplicable
-from .files import (
-    ROW_ID,
-    Inputs,
-    Schema,
-    Table,
-    is_text,
-    read_column,
-    read_rows,
-    scan,
-    text,
-)
+from .files import ROW_ID, Inputs, Schema, Table, is_text, read_column, read_rows, scan, text
 
 DATA_FILES = {"dataset": "data/dataset.parquet"}
 MODEL_FILES = {

@@ -35,27 +35,11 @@ def _python(found: Distribution) -> dict[str, Any]:
 
 def _debian(base: str) -> list[dict[str, Any]]:
     """What dpkg of the base lists; a base without dpkg has no list."""
-    query = (
-        "--entrypoint",
-        "dpkg-query",
-        base,
-        "-W",
-        "-f",
-        "${Package} ${Version} ${Architecture}\n",
-    )
-    if run(
-        "run",
-        "--rm",
-        "--network",
-        "none",
-        "--entrypoint",
-        "test",
-        base,
-        "-x",
-        "/usr/bin/dpkg-query",
-    ).returncode:
+    alone = ("run", "--rm", "--network", "none", "--entrypoint")
+    if run(*alone, "test", base, "-x", "/usr/bin/dpkg-query").returncode:
         return []
-    lines = docker("run", "--rm", "--network", "none", *query).splitlines()
+    form = "${Package} ${Version} ${Architecture}\n"
+    lines = docker(*alone, "dpkg-query", base, "-W", "-f", form).splitlines()
     made = []
     for name, version, architecture in map(str.split, sorted(lines)):
         purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}?arch={architecture}"

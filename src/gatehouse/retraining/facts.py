@@ -84,15 +84,8 @@ def _trained(
     if model and days:
         if (git(project, "rev-parse", "--is-shallow-repository") or "").strip() == "true":
             since = (moment - timedelta(days=days + 1)).strftime("%Y-%m-%d")
-            git(
-                project,
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                f"--shallow-since={since}",
-                "origin",
-                commit,
-            )
+            options = ("--quiet", "--no-tags", f"--shallow-since={since}")
+            git(project, "fetch", *options, "origin", commit)
         # The commit that brought this digest, however many changed other lines since.
         words = ("log", "-1", "--format=%cI", f"-S{model}", commit, "--", LOCK)
         said = (git(project, *words) or "").strip()
