@@ -90,24 +90,27 @@ def take(project: Project, tree: str) -> list[str]:
             continue
         if mode not in PLAIN:
             raise Stop("judge-odd-file", f"{_said(path)} is a link or a repository", CLOSED)
-        size = git(project, "cat-file", "-s", blob) or ""
-        if not size.strip().isdigit() or int(size) > FILES:
+        content = bytes_of(project, blob, FILES)
+        if content is None:
             raise Stop(
                 "judge-odd-file",
                 f"{_said(path)} is over {FILES >> 20} MB: let DVC keep it",
                 CLOSED,
             )
-        content = subprocess.run(
-            ["git", "cat-file", "blob", blob],
-            capture_output=True,
-            check=True,
-            cwd=project.root,
-        ).stdout
         if path.endswith(".dvc"):
             pointer(path, content, file.read_bytes() if file.is_file() else b"")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return left
+
+
+def bytes_of(project: Project, blob: str, most: int) -> bytes | None:
+    """What a blob of git holds; None for one of more than ``most`` bytes, or that is not here."""
+    size = git(project, "cat-file", "-s", blob) or ""
+    if not size.strip().isdigit() or int(size) > most:
+        return None
+    words = ["git", "cat-file", "blob", blob]
+    return subprocess.run(words, capture_output=True, check=True, cwd=project.root).stdout
 
 
 def pointer(path: str, content: bytes, before: bytes = b"") -> None:

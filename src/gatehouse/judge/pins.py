@@ -7,7 +7,6 @@ hands its blessing over as data, and its wheel is read as a file. Nothing of it 
 import hashlib
 import io
 import shutil
-import subprocess
 import zipfile
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,8 @@ from gatehouse.core.files import read_json
 from gatehouse.core.layout import BLESSING
 from gatehouse.core.project import Project
 from gatehouse.vcs.git import git
+
+from . import change
 
 LIST = "files/gates.txt"  # of the library: a line for each change of what closes a gate
 WHEEL, TEXT = 20 << 20, 1 << 20  # bytes of a wheel, and of a text, that are read
@@ -106,14 +107,13 @@ def _wheel(project: Project, tree: str) -> bytes | None:
     """The bytes of the wheel in ``vendor/`` of the tree that its locks name; None without one."""
     lock = git(project, "show", f"{tree}:./{LOCKS}/train.txt") or ""
     line = blocks(lock).get(LIBRARY, "")
-    listed = git(project, "ls-tree", "-z", "--long", tree, f"./{VENDOR}/") or ""
+    listed = git(project, "ls-tree", "-z", tree, f"./{VENDOR}/") or ""
     for entry in listed.split("\0"):
         about, _, name = entry.partition("\t")
-        mode, _, blob, size = (about.split() + [""] * 4)[:4]
-        if not name.endswith(".whl") or mode[:3] != "100" or int(size) > WHEEL:
+        mode, _, blob = (about.split() + [""] * 3)[:3]
+        if not name.endswith(".whl") or mode not in change.PLAIN:
             continue
-        words = ["git", "cat-file", "blob", blob]
-        content = subprocess.run(words, capture_output=True, check=True, cwd=project.root).stdout
-        if f"sha256:{hashlib.sha256(content).hexdigest()}" in line:
+        content = change.bytes_of(project, blob, WHEEL)
+        if content and f"sha256:{hashlib.sha256(content).hexdigest()}" in line:
             return content
     return None
